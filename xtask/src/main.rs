@@ -1,0 +1,4 @@
+#![forbid(unsafe_code)]
+//! Project tasks.
+
+fn main() {}
