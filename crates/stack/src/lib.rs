@@ -1,3 +1,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 //! See the package description.
+
+extern crate alloc;
+
+#[cfg(test)]
+extern crate std;
+
+pub mod time;
