@@ -7,4 +7,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod slab;
 pub mod time;
+pub mod timer;
