@@ -7,6 +7,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod inet;
 pub mod slab;
 pub mod time;
 pub mod timer;

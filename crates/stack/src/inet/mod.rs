@@ -1,0 +1,3 @@
+//! The Internet layer.
+
+pub mod prefix;
