@@ -1,3 +1,4 @@
 //! The Internet layer.
 
+pub mod neighbor;
 pub mod prefix;
