@@ -1,3 +1,30 @@
 #![no_std]
 #![forbid(unsafe_code)]
-//! See the package description.
+//! The vocabulary of control: what the tools can ask of a kernel, and what it answers.
+//!
+//! [`Request`] and [`Reply`] are the same values for a call in process and for one that crosses a UNIX socket
+//! ([`codec`]). [`Errno`] carries NetBSD's names and texts; [`counters`] names every statistic and every reason for a
+//! dropped packet. There is no state and no I/O here.
+
+extern crate alloc;
+
+pub mod codec;
+pub mod counters;
+mod errno;
+mod interface;
+mod name;
+mod neighbor;
+mod request;
+
+pub use counters::{Counter, DropReason};
+pub use errno::Errno;
+pub use interface::{
+    AddressFlags, AddressReport, Capabilities, InterfaceCounters, InterfaceFlags, InterfaceReport, LinkKind,
+    LinkState,
+};
+pub use name::{CloneName, InterfaceName};
+pub use neighbor::{NeighborReport, NeighborState};
+pub use request::{
+    AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply, KernelInfo,
+    Message, NeighborChange, NextHop, Operation, Reply, Request, RouteReport, Severity,
+};

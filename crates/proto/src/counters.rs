@@ -1,0 +1,151 @@
+//! Every statistic of a kernel, and every reason for which it drops a packet.
+//!
+//! `netstat -s` and `ifconfig -v` print these; a capture of drops carries the reason's text. A kernel raises no counter
+//! that is not here, and drops nothing without one.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $name:ident { $($variant:ident $text:literal;)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum $name {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order in which they are printed.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// What is counted, in words.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The symbol, as in the JSON reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),* }
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.text())
+            }
+        }
+    };
+}
+
+counters! {
+    /// What a kernel counts besides drops.
+    Counter {
+        ArpRequestsReceived "ARP requests received";
+        ArpRepliesReceived "ARP replies received";
+        ArpRequestsSent "ARP requests sent";
+        ArpRepliesSent "ARP replies sent";
+        ArpProxied "ARP replies sent for published addresses";
+        ArpProbesSent "ARP probes sent";
+        ArpAnnouncementsSent "ARP announcements sent";
+        ArpConflicts "address conflicts seen";
+        ArpDefended "address conflicts defended against";
+        ArpMoved "neighbours whose link address changed";
+        OwnLinkAddressSeen "frames from a stranger using our link address";
+        NeighborEvicted "neighbours evicted from a full table";
+        IpReceived "IP packets received";
+        IpDelivered "IP packets for this host";
+        IpSent "IP packets sent from this host";
+        IpForwarded "IP packets forwarded";
+        IpFragmentsReceived "IP fragments received";
+        IpReassembled "IP packets reassembled";
+        IpFragmented "IP packets fragmented";
+        IpFragmentsSent "IP fragments sent";
+        IcmpReceived "ICMP messages received";
+        IcmpSent "ICMP messages sent";
+        IcmpEchoRequests "ICMP echo requests answered";
+        IcmpEchoReplies "ICMP echo replies received";
+        IcmpErrorsReceived "ICMP errors received";
+        IcmpErrorsSent "ICMP errors sent";
+        UdpReceived "UDP datagrams received";
+        UdpDelivered "UDP datagrams delivered to a socket";
+        UdpSent "UDP datagrams sent";
+        UdpBroadcastReceived "UDP broadcast or multicast datagrams received";
+        SegmentedInSoftware "super-frames segmented in software";
+        ChecksummedInSoftware "checksums completed in software";
+    }
+}
+
+counters! {
+    /// Why a packet was dropped.
+    DropReason {
+        LinkDown "interface is down";
+        LinkNoPort "interface has no far end";
+        LinkRunt "frame shorter than its link header";
+        LinkOversize "frame longer than the MTU allows";
+        LinkNotForUs "unicast frame for another station";
+        LinkMulticastNotJoined "multicast frame for a group that was not joined";
+        LinkSourceInvalid "frame with a group address as its source";
+        LinkSourceOurs "frame with our own link address as its source";
+        LinkUnknownProtocol "frame of a protocol that nobody speaks";
+        LinkVlan "frame with a VLAN tag that nobody asked for";
+        LinkQueueFull "output queue full";
+        LinkSendFailed "the host refused the frame";
+        OffloadChecksumRange "offload header: checksum lies outside the frame";
+        OffloadGsoSize "offload header: segment size is impossible";
+        OffloadGsoKind "offload header: kind contradicts the protocol";
+        OffloadSegments "offload header: more segments than a super-frame may have";
+        ArpMalformed "malformed ARP packet";
+        ArpSenderInvalid "ARP packet from an impossible sender";
+        ArpNotForUs "ARP request for another host";
+        ArpDisabled "ARP packet on an interface without ARP";
+        NeighborQueueFull "packet replaced while waiting for address resolution";
+        NeighborTableFull "neighbour table full";
+        NeighborUnreachable "neighbour did not answer";
+        Ipv4Truncated "IPv4 packet shorter than its header or length says";
+        Ipv4Version "IPv4 frame with another version number";
+        Ipv4HeaderLength "IPv4 header length out of range";
+        Ipv4Checksum "IPv4 header checksum wrong";
+        Ipv4SourceInvalid "IPv4 packet from an impossible source";
+        Ipv4DestinationInvalid "IPv4 packet to an impossible destination";
+        Ipv4NotForUs "IPv4 packet for another host, and forwarding is off";
+        Ipv4SourceRoute "IPv4 packet with a source route";
+        Ipv4Options "IPv4 packet with malformed options";
+        Ipv4UnknownProtocol "IPv4 packet for a protocol that nobody speaks";
+        Ipv4NoRoute "no route to the destination";
+        Ipv4MessageSize "packet larger than the MTU, and may not be fragmented";
+        Ipv4NoAddress "no usable source address";
+        Ipv4FragmentMalformed "IPv4 fragment of an impossible size or place";
+        Ipv4FragmentOverlap "IPv4 fragments that overlap";
+        Ipv4FragmentLimit "IPv4 fragments beyond the limits";
+        Ipv4FragmentTimeout "IPv4 packets never completed by their fragments";
+        Ipv6Unsupported "IPv6 packet, and IPv6 is not spoken here";
+        IcmpTruncated "ICMP message too short";
+        IcmpChecksum "ICMP checksum wrong";
+        IcmpBroadcastEcho "ICMP echo request to a broadcast address";
+        IcmpUnknownType "ICMP message of an unknown type";
+        IcmpNoSocket "ICMP message that no socket waits for";
+        IcmpRateLimited "ICMP errors not sent for their rate";
+        UdpTruncated "UDP datagram shorter than its header";
+        UdpLength "UDP length field contradicts the packet";
+        UdpChecksum "UDP checksum wrong";
+        UdpNoSocket "UDP datagram to a port without a socket";
+        UdpSocketFull "UDP socket buffer full";
+        EchoSocketFull "echo socket buffer full";
+        LoopbackQueueFull "loopback queue full";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_reasons_share_a_text() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(DropReason::ALL[..index].iter().all(|other| other.text() != reason.text()));
+        }
+    }
+}
