@@ -1,13 +1,275 @@
 #![no_std]
 #![forbid(unsafe_code)]
-//! See the package description.
+//! The rump kernel itself, as one plain value: no I/O, clock, thread or log.
+//!
+//! A [`Stack`] is given frames ([`Stack::receive`]), requests ([`Stack::control`]), socket calls and the time; it gives
+//! frames ([`Stack::next_frame`]), news ([`Stack::next_event`]) and the time when it must be called again
+//! ([`Stack::next_deadline`]). The same inputs give the same outputs, byte for byte. Who runs it, a thread on a host or a
+//! simulation, is not its concern.
+//!
+//! Layers are folders, and arrows point down: `socket` → `inet` → `link` → `rumpnet-wire`. What a layer has to say upward is a returned value.
 
 extern crate alloc;
 
 #[cfg(test)]
 extern crate std;
 
-pub mod inet;
+pub mod buffer;
+mod capture;
+mod config;
+mod context;
+mod control;
+mod inet;
+mod link;
+mod random;
 pub mod slab;
+mod socket;
 pub mod time;
 pub mod timer;
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
+
+pub use capture::{Captured, Direction};
+pub use config::Config;
+pub use context::{Event, Notice};
+pub use link::port::{Offloads, PortConfig};
+pub use random::Seed;
+pub use socket::{Datagram, Readiness, SocketId, SocketOption, UdpSend};
+
+use buffer::{Frame, Received};
+use context::{Context, Timer};
+use inet::Inet;
+use link::Link;
+use random::Random;
+use slab::Key;
+use socket::Sockets;
+use time::Instant;
+
+/// Timers that one call runs, so that mass expiry holds no lock for long; what is left is due at once.
+const TIMERS_AT_ONCE: u32 = 256;
+/// Packets to ourselves that one call delivers, so that two sockets cannot keep a call for ever.
+const LOOPED_AT_ONCE: usize = 256;
+
+/// A network kernel.
+pub struct Stack {
+    cx: Context,
+    link: Link,
+    inet: Inet,
+    sockets: Sockets,
+}
+
+impl Stack {
+    /// Boots a kernel at `now`: `lo0` is up with 127.0.0.1/8. Everything random in it comes from `seed`.
+    pub fn boot(config: Config, seed: Seed, now: Instant) -> Self {
+        let mut random = Random::new(seed);
+        let inet = Inet::new(&config, &mut random);
+        let sockets = Sockets::new(&config, &mut random);
+        let link = Link::new(config.interfaces);
+        let mut stack = Self { cx: Context::new(config, random, now), link, inet, sockets };
+        stack.configure_loopback();
+        stack
+    }
+
+    /// Frames have come in by a port; what they cause waits in ports, sockets and events.
+    pub fn receive(&mut self, now: Instant, port: u32, batch: impl IntoIterator<Item = Received>) {
+        self.enter(now);
+        for frame in batch {
+            self.receive_frame(port, frame);
+        }
+        self.leave();
+    }
+
+    fn receive_frame(&mut self, port: u32, frame: Received) {
+        let Self { cx, link, inet, sockets } = self;
+        if let Some(incoming) = link.receive(cx, port, frame)
+            && let Some(delivery) = inet.receive(cx, link, incoming)
+        {
+            sockets.receive(cx, link, inet, delivery);
+        }
+    }
+
+    /// Runs what is due. To be called when [`Self::next_deadline`] has come; calling earlier does no harm.
+    pub fn on_timeout(&mut self, now: Instant) {
+        self.enter(now);
+        let mut budget = TIMERS_AT_ONCE;
+        while let Some(timer) = self.cx.timers.expired(now, &mut budget) {
+            self.inet.on_timer(&mut self.cx, &mut self.link, timer);
+            let unreachable = core::mem::take(&mut self.inet.unreachable);
+            self.sockets.on_unreachable(unreachable);
+        }
+        self.leave();
+    }
+
+    /// When [`Self::on_timeout`] must be called next; it changes with every call that takes `&mut self`.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.link.has_looped() { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
+    }
+
+    /// A port that has frames to send; each is named once until it has been emptied with [`Self::next_frame`].
+    pub fn next_ready_port(&mut self) -> Option<u32> {
+        self.link.ports.next_ready()
+    }
+
+    /// The next frame for the far end of a port, within what that end can do.
+    pub fn next_frame(&mut self, port: u32) -> Option<Frame> {
+        let frame = self.link.ports.next_frame(&mut self.cx, port)?;
+        if let Some(owner) = frame.owner {
+            self.sockets.on_sent(owner, frame.payload.len());
+            self.sockets.announce(&mut self.cx);
+        }
+        Some(frame)
+    }
+
+    /// Frames that wait at a port.
+    pub fn queued_frames(&self, port: u32) -> usize {
+        self.link.ports.queued(port)
+    }
+
+    /// The far end of a port refused a frame.
+    pub fn on_send_failed(&mut self, now: Instant, port: u32, frame: &Frame) {
+        self.enter(now);
+        let Some(interface) = self.link.ports.get(port).map(|port| port.interface) else { return };
+        if let Some(statistics) = self.cx.statistics.interface_mut(interface) {
+            statistics.counters.output_errors += 1;
+        }
+        self.cx.drop_sent(interface, DropReason::LinkSendFailed, frame);
+    }
+
+    /// The next news for whoever runs this stack.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.cx.events.pop_front()
+    }
+
+    /// Answers a control request.
+    ///
+    /// Interfaces with ports are made by [`Self::create_interface`] and removed by [`Self::destroy_interface`], since
+    /// their far ends belong to the shell; so do [`Request::Kernel`], [`Request::Halt`] and [`Request::Messages`], and they are refused here with
+    /// EOPNOTSUPP.
+    pub fn control(&mut self, now: Instant, request: Request) -> Result<Reply, ControlError> {
+        self.enter(now);
+        let answer = self.answer(request);
+        self.leave();
+        answer
+    }
+
+    /// A counter's value.
+    pub const fn counter(&self, counter: Counter) -> u64 {
+        self.cx.statistics.counter(counter)
+    }
+
+    /// How many packets were dropped for a reason.
+    pub const fn drops(&self, reason: DropReason) -> u64 {
+        self.cx.statistics.drops(reason)
+    }
+
+    /// The limits in force.
+    pub const fn config(&self) -> &Config {
+        &self.cx.config
+    }
+
+    /// Sockets open.
+    pub const fn socket_count(&self) -> u32 {
+        self.sockets.len()
+    }
+
+    fn enter(&mut self, now: Instant) {
+        self.cx.now = self.cx.now.max(now);
+    }
+
+    /// What every call ends with: packets to ourselves, timers, and news of sockets.
+    fn leave(&mut self) {
+        let Self { cx, link, inet, sockets } = self;
+        for _ in 0..LOOPED_AT_ONCE {
+            let Some(incoming) = link.next_looped(cx) else { break };
+            if let Some(delivery) = inet.receive(cx, link, incoming) {
+                sockets.receive(cx, link, inet, delivery);
+            }
+        }
+        inet.rearm(cx);
+        sockets.announce(cx);
+    }
+}
+
+/// UDP sockets.
+impl Stack {
+    /// socket(2): a UDP socket; ENFILE beyond the limit.
+    pub fn udp_open(&mut self) -> Result<SocketId, Errno> {
+        self.sockets.open_udp(&self.cx)
+    }
+
+    /// bind(2): returns the address bound. EINVAL, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT.
+    pub fn udp_bind(&mut self, id: SocketId, local: SocketAddr) -> Result<SocketAddr, Errno> {
+        self.sockets.bind_udp(&mut self.cx, &self.inet, id, local)
+    }
+
+    /// connect(2). EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, EACCES (a broadcast without SO_BROADCAST).
+    pub fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<(), Errno> {
+        self.sockets.connect_udp(&mut self.cx, &self.link, &self.inet, id, remote)
+    }
+
+    /// sendmmsg(2): sends as many as there is room for and returns how many; an error only if the first failed. EAGAIN
+    /// leaves a wake-up armed.
+    pub fn udp_send(&mut self, now: Instant, id: SocketId, batch: impl IntoIterator<Item = UdpSend>) -> Result<usize, Errno> {
+        self.enter(now);
+        let Self { cx, link, inet, sockets } = self;
+        let sent = sockets.send_udp(cx, link, inet, id, batch.into_iter());
+        self.leave();
+        sent
+    }
+
+    /// recvfrom(2): one datagram, or a whole train if wanted; EAGAIN if there is none.
+    pub fn udp_receive(&mut self, id: SocketId, whole_trains: bool) -> Result<Datagram, Errno> {
+        self.sockets.receive_udp(id, whole_trains)
+    }
+
+    /// recvmmsg(2): up to `limit` datagrams or trains; EAGAIN if there is none.
+    pub fn udp_receive_batch(&mut self, id: SocketId, out: &mut Vec<Datagram>, limit: usize) -> Result<usize, Errno> {
+        self.sockets.receive_udp_batch(id, out, limit)
+    }
+
+    /// recvfrom(2) with MSG_PEEK.
+    pub fn udp_peek(&self, id: SocketId) -> Result<Datagram, Errno> {
+        self.sockets.peek_udp(id)
+    }
+
+    /// close(2).
+    pub fn udp_close(&mut self, id: SocketId) -> Result<(), Errno> {
+        self.sockets.close_udp(id)
+    }
+
+    /// getsockname(2) and getpeername(2).
+    pub fn udp_addresses(&self, id: SocketId) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
+        self.sockets.udp_addresses(id)
+    }
+
+    /// setsockopt(2).
+    pub fn udp_set_option(&mut self, id: SocketId, option: SocketOption) -> Result<(), Errno> {
+        self.sockets.set_udp_option(id, option)
+    }
+
+    /// getsockopt(2) of SO_ERROR: takes the pending error.
+    pub fn udp_take_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
+        self.sockets.take_udp_error(id)
+    }
+
+    /// poll(2) on one socket.
+    pub fn readiness(&self, id: SocketId) -> Readiness {
+        self.sockets.readiness(id)
+    }
+}
+
+/// Echo sessions and captures, whose readers wait outside.
+impl Stack {
+    /// Takes what has come back on an echo session, without waiting.
+    pub fn echo_receive(&mut self, echo: Key) -> Result<Vec<EchoReply>, Errno> {
+        self.sockets.echo.receive(echo)
+    }
+
+    /// Moves captured packets to `out`; false once the capture is complete or closed.
+    pub fn capture_read(&mut self, capture: Key, out: &mut Vec<Captured>) -> bool {
+        self.cx.captures.read(capture, out)
+    }
+}

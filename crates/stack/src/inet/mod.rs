@@ -1,4 +1,146 @@
-//! The Internet layer.
+//! The Internet layer: addresses, routes, neighbours, ARP, IPv4, ICMP and the formats of the transports.
+//!
+//! [`Inet::receive`] takes a packet from a link and returns what the sockets shall see of it, a [`Delivery`];
+//! [`Inet::send`] takes a transport packet with its [`route::Path`] down to the link.
 
+pub(crate) mod address;
+mod arp;
+mod conflict;
+pub mod fragment;
+pub(crate) mod icmp;
+pub(crate) mod ipv4;
 pub mod neighbor;
 pub mod prefix;
+pub(crate) mod route;
+pub(crate) mod udp;
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use rumpnet_wire::ethernet::EtherType;
+
+use crate::{
+    buffer::{Frame, Received},
+    config::Config,
+    context::{Context, Timer},
+    link::{Incoming, Link},
+    random::Random,
+    slab::Key,
+    timer::TimerId,
+};
+use address::Addresses;
+use fragment::Reassembly;
+use neighbor::{NeighborCache, NeighborLimits};
+use prefix::PrefixTable;
+use route::Route;
+
+/// The Internet layer of a kernel.
+pub(crate) struct Inet {
+    pub(crate) addresses: Addresses,
+    pub(crate) routes: PrefixTable<Route>,
+    pub(crate) neighbors: NeighborCache<Frame>,
+    pub(crate) reassembly: Reassembly,
+    /// The next IPv4 identification (RFC 6864).
+    identification: u16,
+    error_budget: icmp::ErrorBudget,
+    /// Sockets that sent to a neighbour which did not answer.
+    pub(crate) unreachable: Vec<Key>,
+    neighbor_timer: Option<TimerId>,
+    fragment_timer: Option<TimerId>,
+}
+
+/// What a received packet means to the sockets.
+pub(crate) enum Delivery {
+    /// A UDP datagram.
+    Udp {
+        /// The interface it came by.
+        interface: u32,
+        source: SocketAddr,
+        destination: SocketAddr,
+        /// Whether it was sent to many.
+        to_many: bool,
+        ttl: u8,
+        tos: u8,
+        /// The IP packet, its cursor at the UDP header.
+        packet: Received,
+    },
+    /// An echo reply.
+    EchoReply {
+        source: IpAddr,
+        identifier: u16,
+        sequence: u16,
+        ttl: u8,
+        interface: u32,
+        /// The packet, its cursor at the data.
+        packet: Received,
+    },
+    /// An ICMP error about a packet that we sent.
+    Error(icmp::ErrorReport),
+}
+
+impl Inet {
+    pub(crate) fn new(config: &Config, random: &mut Random) -> Self {
+        let limits = NeighborLimits {
+            entries: config.neighbors,
+            queue_packets: config.neighbor_queue,
+            queue_bytes: config.neighbor_queue_bytes,
+            total_queue_bytes: config.neighbor_queue_bytes,
+            lifetime: config.neighbor_lifetime,
+        };
+        Self {
+            addresses: Addresses::new(config.addresses, random),
+            routes: PrefixTable::new(),
+            neighbors: NeighborCache::new(limits),
+            reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
+            identification: random.next_u64() as u16,
+            error_budget: icmp::ErrorBudget::default(),
+            unreachable: Vec::new(),
+            neighbor_timer: None,
+            fragment_timer: None,
+        }
+    }
+
+    /// A packet has come in by a link.
+    pub(crate) fn receive(&mut self, cx: &mut Context, link: &mut Link, incoming: Incoming) -> Option<Delivery> {
+        match incoming.ethertype {
+            EtherType::ARP => {
+                self.receive_arp(cx, link, incoming);
+                None
+            }
+            _ => self.receive_ipv4(cx, link, incoming),
+        }
+    }
+
+    /// Something was due.
+    pub(crate) fn on_timer(&mut self, cx: &mut Context, link: &mut Link, timer: Timer) {
+        match timer {
+            Timer::Neighbors => {
+                self.neighbor_timer = None;
+                self.on_neighbor_timer(cx, link);
+            }
+            Timer::Address { interface, address } => self.on_address_timer(cx, link, interface, address),
+            Timer::Fragments => {
+                self.fragment_timer = None;
+                self.on_fragment_timer(cx, link);
+            }
+        }
+    }
+
+    /// Keeps the timers at the earliest deadlines of the neighbour cache and the reassembly queue.
+    pub(crate) fn rearm(&mut self, cx: &mut Context) {
+        rearm(cx, &mut self.neighbor_timer, Timer::Neighbors, self.neighbors.next_deadline());
+        rearm(cx, &mut self.fragment_timer, Timer::Fragments, self.reassembly.next_deadline());
+    }
+}
+
+fn rearm(cx: &mut Context, slot: &mut Option<TimerId>, timer: Timer, deadline: Option<crate::time::Instant>) {
+    match (*slot, deadline) {
+        (Some(id), Some(deadline)) if cx.timers.reset(id, deadline) => {}
+        (_, Some(deadline)) => *slot = Some(cx.timers.insert(timer, deadline)),
+        (Some(id), None) => {
+            cx.timers.cancel(id);
+            *slot = None;
+        }
+        (None, None) => {}
+    }
+}

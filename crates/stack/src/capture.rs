@@ -1,0 +1,150 @@
+//! Captures: copies of packets that pass an interface, or that were dropped, kept until a reader takes them.
+//!
+//! A capture's queue is bounded; what arrives while it is full is counted as an overrun. Writing pcapng is the
+//! reader's business. `link` feeds what passes, [`crate::context::Context`] what is dropped.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use bytes::Bytes;
+use rumpnet_proto::DropReason;
+
+use crate::{
+    context::Event,
+    slab::{Key, Slab},
+    time::Instant,
+};
+
+/// Which way a captured packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Received.
+    In,
+    /// Sent.
+    Out,
+}
+
+/// A captured packet.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// When it passed.
+    pub time: Instant,
+    /// The index of its interface.
+    pub interface: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Why it was dropped, if it was.
+    pub reason: Option<DropReason>,
+    /// Its bytes, cut to the capture's length.
+    pub bytes: Bytes,
+    /// Its length before it was cut.
+    pub original_len: u32,
+}
+
+/// What to capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// One interface by index, or all.
+    pub(crate) interface: Option<u32>,
+    /// Only dropped packets.
+    pub(crate) drops: bool,
+    /// Bytes kept of each packet.
+    pub(crate) snap_len: u32,
+    /// Packets after which it ends.
+    pub(crate) count: u64,
+}
+
+struct Capture {
+    filter: Filter,
+    queue: VecDeque<Captured>,
+    announced: bool,
+    captured: u64,
+    overruns: u64,
+}
+
+/// All captures of a kernel.
+pub(crate) struct Captures {
+    open: Slab<Capture>,
+    queue_limit: u32,
+}
+
+/// The most captures open at once.
+const MAX_CAPTURES: u32 = 64;
+
+impl Captures {
+    pub(crate) fn new(queue_limit: u32) -> Self {
+        Self { open: Slab::new(MAX_CAPTURES), queue_limit }
+    }
+
+    pub(crate) fn open(&mut self, filter: Filter) -> Option<Key> {
+        let capture = Capture { filter, queue: VecDeque::new(), announced: false, captured: 0, overruns: 0 };
+        self.open.insert(capture).ok()
+    }
+
+    /// Ends a capture; returns how many packets it took and lost.
+    pub(crate) fn close(&mut self, key: Key) -> Option<(u64, u64)> {
+        self.open.remove(key).map(|capture| (capture.captured, capture.overruns))
+    }
+
+    /// Moves what has been captured to `out`; false once the capture is complete or closed.
+    pub(crate) fn read(&mut self, key: Key, out: &mut Vec<Captured>) -> bool {
+        let Some(capture) = self.open.value_mut(key) else { return false };
+        capture.announced = false;
+        out.extend(capture.queue.drain(..));
+        !capture.is_complete()
+    }
+
+    pub(crate) fn want_passing(&self, interface: u32) -> bool {
+        !self.open.is_empty() && self.open.iter().any(|(_, capture)| capture.filter.matches(interface, false))
+    }
+
+    pub(crate) fn want_drops(&self, interface: u32) -> bool {
+        !self.open.is_empty() && self.open.iter().any(|(_, capture)| capture.filter.matches(interface, true))
+    }
+
+    /// Gives a packet to every capture that wants it.
+    pub(crate) fn take<'a>(
+        &mut self,
+        time: Instant,
+        interface: u32,
+        direction: Direction,
+        reason: Option<DropReason>,
+        slices: impl Iterator<Item = &'a [u8]>,
+        events: &mut VecDeque<Event>,
+    ) {
+        let whole: Bytes = slices.collect::<Vec<_>>().concat().into();
+        let (original_len, limit) = (whole.len() as u32, self.queue_limit as usize);
+        self.open.values_mut(|key, capture| {
+            if !capture.filter.matches(interface, reason.is_some()) || capture.is_complete() {
+                return;
+            }
+            let bytes = whole.slice(..whole.len().min(capture.filter.snap_len as usize));
+            let packet = Captured { time, interface, direction, reason, bytes, original_len };
+            if capture.push(packet, limit) {
+                events.push_back(Event::Capture(key));
+            }
+        });
+    }
+}
+
+impl Capture {
+    const fn is_complete(&self) -> bool {
+        self.captured >= self.filter.count
+    }
+
+    /// Keeps a packet or counts an overrun; true if the reader must be told.
+    fn push(&mut self, packet: Captured, limit: usize) -> bool {
+        if self.queue.len() >= limit {
+            self.overruns += 1;
+            return false;
+        }
+        self.queue.push_back(packet);
+        self.captured += 1;
+        !core::mem::replace(&mut self.announced, true)
+    }
+}
+
+impl Filter {
+    fn matches(&self, interface: u32, dropped: bool) -> bool {
+        self.drops == dropped && self.interface.is_none_or(|wanted| wanted == interface)
+    }
+}

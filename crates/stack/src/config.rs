@@ -1,0 +1,150 @@
+//! The limits of a kernel, given at boot.
+//!
+//! Every queue, table and buffer of the stack has its limit here; two presets suit small machines and servers.
+//! [`Config::bytes`] says how much memory all limits together allow.
+
+use core::fmt;
+
+use crate::time::Duration;
+
+/// What a kernel may use, and how it behaves until a sysctl says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Interfaces, `lo0` included.
+    pub interfaces: u32,
+    /// Addresses of all interfaces together.
+    pub addresses: u32,
+    /// Routes.
+    pub routes: u32,
+    /// Neighbours.
+    pub neighbors: u32,
+    /// Packets that wait for one neighbour.
+    pub neighbor_queue: u32,
+    /// Bytes that wait for all neighbours together.
+    pub neighbor_queue_bytes: u32,
+    /// Sockets.
+    pub sockets: u32,
+    /// Receive buffer of a datagram socket, in bytes of memory (net.inet.udp.recvspace).
+    pub udp_receive_bytes: u32,
+    /// Send buffer of a datagram socket, in bytes (net.inet.udp.sendspace).
+    pub udp_send_bytes: u32,
+    /// Frames that wait at one port (ifq_maxlen).
+    pub port_queue: u32,
+    /// Bytes that wait at one port.
+    pub port_queue_bytes: u32,
+    /// Fragments' bytes in all datagrams being put together.
+    pub fragment_bytes: u32,
+    /// Datagrams being put together.
+    pub fragment_datagrams: u32,
+    /// Packets a capture holds until its reader takes them.
+    pub capture_queue: u32,
+    /// Default time to live (net.inet.ip.ttl).
+    pub ttl: u8,
+    /// Probes of conflict detection; 0 does without (net.inet.ip.dad_count).
+    pub dad_count: u8,
+    /// Whether an address may be used while conflict detection runs (net.inet.ip.dad_optimistic).
+    pub dad_optimistic: bool,
+    /// How long a neighbour is believed (net.inet.arp.keep).
+    pub neighbor_lifetime: Duration,
+    /// ICMP errors sent per second (net.inet.icmp.errppslimit).
+    pub icmp_errors_per_second: u32,
+    /// Whether echo requests to broadcast addresses are answered (net.inet.icmp.bmcastecho).
+    pub icmp_broadcast_echo: bool,
+}
+
+impl Config {
+    /// For a machine with little memory, or for thousands of kernels in one process.
+    pub const fn tiny() -> Self {
+        Self {
+            interfaces: 8,
+            addresses: 32,
+            routes: 64,
+            neighbors: 64,
+            neighbor_queue: 3,
+            neighbor_queue_bytes: 16 * 1024,
+            sockets: 64,
+            udp_receive_bytes: 32 * 1024,
+            udp_send_bytes: 32 * 1024,
+            port_queue: 64,
+            port_queue_bytes: 128 * 1024,
+            fragment_bytes: 128 * 1024,
+            fragment_datagrams: 8,
+            capture_queue: 64,
+            ..Self::server()
+        }
+    }
+
+    /// For a server; the default.
+    pub const fn server() -> Self {
+        Self {
+            interfaces: 4096,
+            addresses: 65_536,
+            routes: 2_000_000,
+            neighbors: 8192,
+            neighbor_queue: 100,
+            neighbor_queue_bytes: 4 * 1024 * 1024,
+            sockets: 2_000_000,
+            udp_receive_bytes: 2 * 1024 * 1024,
+            udp_send_bytes: 512 * 1024,
+            port_queue: 1024,
+            port_queue_bytes: 4 * 1024 * 1024,
+            fragment_bytes: 4 * 1024 * 1024,
+            fragment_datagrams: 512,
+            capture_queue: 4096,
+            ttl: 64,
+            dad_count: 3,
+            dad_optimistic: true,
+            neighbor_lifetime: Duration::from_secs(1200),
+            icmp_errors_per_second: 1000,
+            icmp_broadcast_echo: false,
+        }
+    }
+
+    /// Bytes that packets may pin when every shared queue is full: one port's, all neighbours', all fragments', one socket's two buffers.
+    pub const fn bytes(&self) -> u64 {
+        self.port_queue_bytes as u64
+            + self.neighbor_queue_bytes as u64
+            + self.fragment_bytes as u64
+            + self.udp_receive_bytes as u64
+            + self.udp_send_bytes as u64
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::server()
+    }
+}
+
+impl fmt::Display for Config {
+    /// One limit a line, for the boot message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "interfaces {}, addresses {}, routes {}", self.interfaces, self.addresses, self.routes)?;
+        writeln!(
+            f,
+            "neighbours {}, waiting for one {} packets, for all {} bytes",
+            self.neighbors, self.neighbor_queue, self.neighbor_queue_bytes
+        )?;
+        writeln!(f, "port queue {} frames, {} bytes", self.port_queue, self.port_queue_bytes)?;
+        writeln!(f, "reassembly {} datagrams, {} bytes", self.fragment_datagrams, self.fragment_bytes)?;
+        writeln!(
+            f,
+            "sockets {}, UDP buffers {} bytes in, {} bytes out",
+            self.sockets, self.udp_receive_bytes, self.udp_send_bytes
+        )?;
+        write!(f, "{} bytes for one port, one socket and all shared queues", self.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn presets_print_their_bytes() {
+        assert!(Config::tiny().to_string().ends_with("344064 bytes for one port, one socket and all shared queues"));
+        assert!(Config::tiny().bytes() < Config::server().bytes() / 20);
+    }
+}

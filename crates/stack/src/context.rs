@@ -1,0 +1,220 @@
+//! What every layer needs at hand: the present time, limits, statistics, randomness, timers and the news for the shell.
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::net::IpAddr;
+
+use rumpnet_proto::{Counter, DropReason, InterfaceCounters};
+use rumpnet_wire::ethernet;
+
+use crate::{
+    buffer::Received,
+    capture::{Captures, Direction},
+    config::Config,
+    random::Random,
+    slab::Key,
+    time::Instant,
+    timer::Wheel,
+};
+
+/// Passed down from the call that entered the stack.
+pub(crate) struct Context {
+    pub(crate) now: Instant,
+    pub(crate) config: Config,
+    pub(crate) random: Random,
+    pub(crate) statistics: Statistics,
+    pub(crate) timers: Wheel<Timer>,
+    pub(crate) captures: Captures,
+    pub(crate) events: VecDeque<Event>,
+}
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// The neighbour cache's earliest deadline.
+    Neighbors,
+    /// The next step of conflict detection for an address.
+    Address {
+        interface: u32,
+        address: IpAddr,
+    },
+    /// The reassembly queue's earliest deadline.
+    Fragments,
+}
+
+/// News for whoever runs the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The readiness of a socket has changed; asked for with [`crate::Stack::readiness`].
+    Socket(Key),
+    /// An echo session has something to receive.
+    Echo(Key),
+    /// A capture has something to read, once until it is read.
+    Capture(Key),
+    /// An interface with a port went up or down by the user's will; the far end's carrier shall follow.
+    PortUp {
+        /// The port.
+        port: u32,
+        /// Whether it is up.
+        up: bool,
+    },
+    /// The MTU of an interface with a port has changed; the far end shall follow.
+    PortMtu {
+        /// The port.
+        port: u32,
+        /// The new MTU in bytes.
+        mtu: u32,
+    },
+    /// Something that an administrator wants to read.
+    Notice(Notice),
+}
+
+/// What an administrator wants to read; each is reported once per change, never per packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// An interface was made.
+    Created {
+        /// Its name.
+        interface: rumpnet_proto::InterfaceName,
+        /// Its link address.
+        link_address: Option<ethernet::Address>,
+    },
+    /// An interface was removed.
+    Destroyed {
+        /// Its name.
+        interface: rumpnet_proto::InterfaceName,
+    },
+    /// The link state of an interface has changed.
+    LinkState {
+        /// Its name.
+        interface: rumpnet_proto::InterfaceName,
+        /// The new state.
+        state: rumpnet_proto::LinkState,
+    },
+    /// Another host uses an address of ours.
+    AddressConflict {
+        /// The interface it was seen on.
+        interface: rumpnet_proto::InterfaceName,
+        /// The address.
+        address: IpAddr,
+        /// The other host's link address.
+        by: ethernet::Address,
+        /// Whether we gave the address up.
+        lost: bool,
+    },
+    /// A stranger sends with our link address.
+    LinkAddressConflict {
+        /// The interface it was seen on.
+        interface: rumpnet_proto::InterfaceName,
+        /// The address.
+        address: ethernet::Address,
+    },
+}
+
+/// All counters of a kernel.
+pub(crate) struct Statistics {
+    counters: [u64; Counter::COUNT],
+    drops: [u64; DropReason::COUNT],
+    interfaces: Vec<Option<Box<InterfaceStatistics>>>,
+}
+
+/// The counters of one interface.
+pub(crate) struct InterfaceStatistics {
+    pub(crate) counters: InterfaceCounters,
+    pub(crate) drops: [u64; DropReason::COUNT],
+    /// What the host dropped before it reached the port.
+    pub(crate) host_drops: Option<u64>,
+}
+
+impl Default for InterfaceStatistics {
+    fn default() -> Self {
+        Self { counters: InterfaceCounters::default(), drops: [0; DropReason::COUNT], host_drops: None }
+    }
+}
+
+impl Statistics {
+    pub(crate) const fn new() -> Self {
+        Self { counters: [0; Counter::COUNT], drops: [0; DropReason::COUNT], interfaces: Vec::new() }
+    }
+
+    pub(crate) const fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    pub(crate) const fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    pub(crate) fn interface(&self, index: u32) -> Option<&InterfaceStatistics> {
+        self.interfaces.get(index as usize)?.as_deref()
+    }
+
+    pub(crate) fn interface_mut(&mut self, index: u32) -> Option<&mut InterfaceStatistics> {
+        self.interfaces.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn open_interface(&mut self, index: u32) {
+        let index = index as usize;
+        if self.interfaces.len() <= index {
+            self.interfaces.resize_with(index + 1, || None);
+        }
+        self.interfaces[index] = Some(Box::default());
+    }
+
+    pub(crate) fn close_interface(&mut self, index: u32) {
+        if let Some(slot) = self.interfaces.get_mut(index as usize) {
+            *slot = None;
+        }
+    }
+}
+
+impl Context {
+    pub(crate) fn new(config: Config, random: Random, now: Instant) -> Self {
+        Self {
+            now,
+            captures: Captures::new(config.capture_queue),
+            config,
+            random,
+            statistics: Statistics::new(),
+            timers: Wheel::new(now),
+            events: VecDeque::new(),
+        }
+    }
+
+    pub(crate) const fn count(&mut self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    pub(crate) const fn add(&mut self, counter: Counter, amount: u64) {
+        self.statistics.counters[counter as usize] += amount;
+    }
+
+    /// Counts a drop that no packet can be shown for.
+    pub(crate) fn count_drop(&mut self, interface: u32, reason: DropReason) {
+        self.statistics.drops[reason as usize] += 1;
+        if let Some(statistics) = self.statistics.interface_mut(interface) {
+            statistics.drops[reason as usize] += 1;
+        }
+    }
+
+    /// Drops a received packet: counts it and shows it whole to those who capture drops.
+    pub(crate) fn drop_received(&mut self, interface: u32, reason: DropReason, packet: &Received) {
+        self.count_drop(interface, reason);
+        if self.captures.want_drops(interface) {
+            self.captures.take(self.now, interface, Direction::In, Some(reason), packet.whole(), &mut self.events);
+        }
+    }
+
+    /// Drops a frame on its way out.
+    pub(crate) fn drop_sent(&mut self, interface: u32, reason: DropReason, frame: &crate::buffer::Frame) {
+        self.count_drop(interface, reason);
+        if self.captures.want_drops(interface) {
+            let bytes = core::iter::once(frame.headers.as_slice());
+            let slices = bytes.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
+            self.captures.take(self.now, interface, Direction::Out, Some(reason), slices, &mut self.events);
+        }
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.events.push_back(Event::Notice(notice));
+    }
+}

@@ -1,0 +1,341 @@
+//! Interfaces: create, destroy, report, flags, MTU, metric, capabilities, link addresses, link state.
+
+use alloc::{string::String, vec::Vec};
+
+use rumpnet_proto::{
+    AddressFlags, Capabilities, CloneName, ControlError, Counter, DropReason, Errno, InterfaceFlags, InterfaceName,
+    InterfaceReport, LinkKind, LinkState, Operation, Reply,
+};
+use rumpnet_wire::ethernet;
+
+use super::{PAGE, refuse};
+use crate::{
+    Stack,
+    context::{Event, Notice},
+    link::{interface::Interface, port::PortConfig},
+    time::Instant,
+};
+
+/// The cloners, most recently registered first, as ifconfig -C lists them.
+const CLONERS: [(&str, LinkKind); 3] =
+    [("virt", LinkKind::Ethernet), ("tun", LinkKind::Ip), ("lo", LinkKind::Loopback)];
+
+pub(super) fn cloners() -> Reply {
+    Reply::Names(CLONERS.iter().map(|(name, _)| String::from(*name)).collect())
+}
+
+impl Stack {
+    /// Whether an interface of this name could be created now, and what kind it would be.
+    ///
+    /// EINVAL for a name that no cloner takes, EEXIST, ENOMEM when the table is full.
+    pub fn may_create(&self, name: &str) -> Result<LinkKind, ControlError> {
+        self.determine_clone(name).map(|(_, kind)| kind).map_err(refuse(Operation::CreateInterface, name))
+    }
+
+    fn determine_clone(&self, name: &str) -> Result<(InterfaceName, LinkKind), Errno> {
+        let clone = CloneName::parse(name)?;
+        let (_, kind) = CLONERS.iter().find(|(prefix, _)| *prefix == clone.prefix).ok_or(Errno::Inval)?;
+        let name = clone.interface_name()?;
+        if self.link.interfaces.by_name(name.as_str()).is_ok() {
+            return Err(Errno::Exist);
+        }
+        self.link.interfaces.free_index()?;
+        Ok((name, *kind))
+    }
+
+    /// Makes an interface whose far end is held by the caller, and returns its port.
+    ///
+    /// As [`Self::may_create`]; EINVAL also if the kind of the port is not the cloner's.
+    pub fn create_interface(&mut self, now: Instant, name: &str, port: PortConfig) -> Result<u32, ControlError> {
+        self.enter(now);
+        self.create_with_port(name, port).map_err(refuse(Operation::CreateInterface, name))
+    }
+
+    fn create_with_port(&mut self, name: &str, config: PortConfig) -> Result<u32, Errno> {
+        let (name, kind) = self.determine_clone(name)?;
+        let valid_address = match config.link_address {
+            Some(address) => !address.is_multicast() && !address.is_unspecified(),
+            None => kind != LinkKind::Ethernet,
+        };
+        if kind != config.kind || kind == LinkKind::Loopback || !valid_address {
+            return Err(Errno::Inval);
+        }
+        let index = self.link.interfaces.free_index()?;
+        let mut interface = Interface::new(name, index, kind);
+        let port = self.link.ports.open(index, interface.header_len(), config.offloads);
+        interface.mtu = config.mtu;
+        interface.mtu_range.1 = config.max_mtu;
+        interface.link_address = config.link_address;
+        interface.capabilities = config.offloads.capabilities();
+        interface.enabled = interface.capabilities;
+        interface.link_state = config.link_state;
+        interface.host_end = config.host_end;
+        interface.port = Some(port);
+        if kind == LinkKind::Ethernet {
+            interface.join(ethernet::Address::multicast_v4(ALL_HOSTS));
+        }
+        self.insert(interface);
+        Ok(port)
+    }
+
+    fn insert(&mut self, interface: Interface) {
+        self.cx.statistics.open_interface(interface.index);
+        let notice = Notice::Created { interface: interface.name, link_address: interface.link_address };
+        self.link.interfaces.insert(interface);
+        self.cx.notice(notice);
+    }
+
+    /// `lo0`, which every kernel is born with.
+    pub(crate) fn configure_loopback(&mut self) {
+        let (name, _) = self.determine_clone("lo0").expect("an empty table takes lo0");
+        let mut interface = Interface::loopback(name, 1);
+        interface.flags |= InterfaceFlags::UP | InterfaceFlags::RUNNING;
+        self.cx.statistics.open_interface(interface.index);
+        self.link.interfaces.insert(interface);
+        self.add_loopback_address().expect("an empty table takes 127.0.0.1");
+    }
+
+    pub(super) fn create_loopback(&mut self, name: &str) -> Result<(), ControlError> {
+        let (clone, kind) = self.determine_clone(name).map_err(refuse(Operation::CreateInterface, name))?;
+        if kind != LinkKind::Loopback {
+            return Err(ControlError::new(Operation::CreateInterface, name, Errno::OpNotSupp));
+        }
+        let index = self.link.interfaces.free_index().map_err(refuse(Operation::CreateInterface, name))?;
+        self.insert(Interface::loopback(clone, index));
+        Ok(())
+    }
+
+    /// Removes an interface with all that hangs on it, and returns its port, whose far end the caller closes.
+    ///
+    /// EINVAL if no cloner takes the name, ENXIO if there is no such interface, EPERM for `lo0`.
+    pub fn destroy_interface(&mut self, now: Instant, name: &str) -> Result<Option<u32>, ControlError> {
+        self.enter(now);
+        let port = self.destroy(name).map_err(refuse(Operation::DestroyInterface, name));
+        self.leave();
+        port
+    }
+
+    pub(super) fn destroy_portless(&mut self, name: &str) -> Result<(), ControlError> {
+        let has_port = self.link.interfaces.by_name(name).is_ok_and(|interface| interface.port.is_some());
+        let operation = Operation::DestroyInterface;
+        if has_port {
+            return Err(ControlError::new(operation, name, Errno::OpNotSupp));
+        }
+        self.destroy(name).map(|_| ()).map_err(refuse(operation, name))
+    }
+
+    fn destroy(&mut self, name: &str) -> Result<Option<u32>, Errno> {
+        let clone = CloneName::parse(name)?;
+        if !CLONERS.iter().any(|(prefix, _)| *prefix == clone.prefix) {
+            return Err(Errno::Inval);
+        }
+        let interface = self.link.interfaces.by_name(name)?;
+        if interface.name.as_str() == "lo0" {
+            return Err(Errno::Perm);
+        }
+        let (index, port) = (interface.index, interface.port);
+        self.remove_all_addresses(index);
+        self.flush_interface_neighbors(index);
+        if let Some(port) = port {
+            self.discard_queue(index, port);
+        }
+        if let Some(interface) = self.link.interfaces.remove(index) {
+            self.cx.notice(Notice::Destroyed { interface: interface.name });
+        }
+        self.cx.statistics.close_interface(index);
+        Ok(port)
+    }
+
+    /// What still waited at a closed port is dropped, and its senders get their room back.
+    fn discard_queue(&mut self, index: u32, port: u32) {
+        let frames: Vec<_> = self.link.ports.close(port).collect();
+        for frame in frames {
+            self.cx.drop_sent(index, DropReason::LinkNoPort, &frame);
+            if let Some(owner) = frame.owner {
+                self.sockets.on_sent(owner, frame.payload.len());
+            }
+        }
+    }
+
+    pub(super) fn interfaces(&mut self, from: u32, reset: bool) -> Reply {
+        let mut indices: Vec<u32> = self.link.interfaces.from_index(from).take(PAGE + 1).map(|i| i.index).collect();
+        let next = if indices.len() > PAGE { indices.pop() } else { None };
+        let interfaces = indices.into_iter().filter_map(|index| self.report(index, reset)).collect();
+        Reply::Interfaces { interfaces, next }
+    }
+
+    pub(super) fn interface(&mut self, name: &str, reset: bool) -> Result<Reply, Errno> {
+        let index = self.link.interfaces.by_name(name)?.index;
+        let interfaces = self.report(index, reset).into_iter().collect();
+        Ok(Reply::Interfaces { interfaces, next: None })
+    }
+
+    fn report(&mut self, index: u32, reset: bool) -> Option<InterfaceReport> {
+        let interface = self.link.interfaces.by_index(index)?;
+        let statistics = self.cx.statistics.interface_mut(index)?;
+        let dropped = |reason: &DropReason| (*reason, statistics.drops[*reason as usize]);
+        let report = InterfaceReport {
+            name: interface.name,
+            index,
+            kind: interface.kind,
+            flags: interface.flags,
+            mtu: interface.mtu,
+            metric: interface.metric,
+            capabilities: interface.capabilities,
+            enabled: interface.enabled,
+            link_address: interface.link_address,
+            inactive_link_addresses: interface.inactive_link_addresses.clone(),
+            link_state: interface.link_state,
+            addresses: self.inet.addresses.reports(index),
+            counters: statistics.counters,
+            drops: DropReason::ALL.iter().map(dropped).filter(|(_, count)| *count > 0).collect(),
+            host_drops: statistics.host_drops,
+            host_end: interface.host_end.clone(),
+        };
+        if reset {
+            *statistics = crate::context::InterfaceStatistics { host_drops: statistics.host_drops, ..Default::default() };
+        }
+        Some(report)
+    }
+
+    pub(super) fn set_flags(&mut self, name: &str, set: InterfaceFlags, clear: InterfaceFlags) -> Result<(), Errno> {
+        if set.union(clear).intersects(InterfaceFlags::CANTCHANGE - InterfaceFlags::PROMISC) {
+            return Err(Errno::Inval);
+        }
+        let interface = self.link.interfaces.by_name_mut(name)?;
+        let was_up = interface.is_up();
+        interface.flags = (interface.flags - clear) | set;
+        let (index, is_up) = (interface.index, interface.is_up());
+        if was_up != is_up {
+            self.set_up(index, is_up);
+        }
+        Ok(())
+    }
+
+    /// Brings an interface up or down: RUNNING follows, the far end's carrier too, addresses are tried anew or detached.
+    pub(super) fn set_up(&mut self, index: u32, up: bool) {
+        let Some(interface) = self.link.interfaces.by_index_mut(index) else { return };
+        interface.flags.set(InterfaceFlags::UP | InterfaceFlags::RUNNING, up);
+        if let Some(port) = interface.port {
+            self.cx.events.push_back(Event::PortUp { port, up });
+        }
+        let link_up = interface.link_state != LinkState::Down;
+        self.follow_link(index, up && link_up);
+    }
+
+    /// Addresses of a link that came back are tried anew, those of a link that went are detached.
+    fn follow_link(&mut self, index: u32, present: bool) {
+        let addresses: Vec<_> = self.inet.addresses.of(index).iter().map(|entry| entry.address).collect();
+        for address in addresses {
+            if present {
+                self.inet.start_conflict_detection(&mut self.cx, &mut self.link, index, address);
+            } else if let Some(entry) = self.inet.addresses.find_mut(index, address) {
+                entry.flags.insert(AddressFlags::DETACHED);
+            }
+        }
+        if !present {
+            self.flush_interface_neighbors(index);
+        }
+    }
+
+    /// The far end of a port appeared or went away; reported once per change.
+    pub fn set_link_state(&mut self, now: Instant, port: u32, state: LinkState) {
+        self.enter(now);
+        let index = self.link.ports.get(port).map(|port| port.interface);
+        let Some(interface) = index.and_then(|index| self.link.interfaces.by_index_mut(index)) else { return };
+        let before = core::mem::replace(&mut interface.link_state, state);
+        if before == state {
+            return;
+        }
+        let (index, name, up) = (interface.index, interface.name, interface.is_up());
+        self.cx.notice(Notice::LinkState { interface: name, state });
+        if up && (before == LinkState::Down) != (state == LinkState::Down) {
+            self.follow_link(index, state != LinkState::Down);
+        }
+        self.leave();
+    }
+
+    /// What the host says it dropped because this port was not read in time.
+    pub fn report_host_drops(&mut self, port: u32, drops: u64) {
+        let index = self.link.ports.get(port).map(|port| port.interface);
+        if let Some(statistics) = index.and_then(|index| self.cx.statistics.interface_mut(index)) {
+            statistics.host_drops = Some(drops);
+        }
+    }
+
+    pub(super) fn set_mtu(&mut self, name: &str, mtu: u32) -> Result<(), Errno> {
+        let interface = self.link.interfaces.by_name_mut(name)?;
+        let (least, greatest) = interface.mtu_range;
+        if mtu < least || mtu > greatest {
+            return Err(Errno::Inval);
+        }
+        interface.mtu = mtu;
+        if let Some(port) = interface.port {
+            self.cx.events.push_back(Event::PortMtu { port, mtu });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_metric(&mut self, name: &str, metric: u32) -> Result<(), Errno> {
+        self.link.interfaces.by_name_mut(name)?.metric = metric;
+        Ok(())
+    }
+
+    pub(super) fn set_capabilities(&mut self, name: &str, enable: Capabilities, disable: Capabilities) -> Result<(), Errno> {
+        let interface = self.link.interfaces.by_name_mut(name)?;
+        if !interface.capabilities.contains(enable.union(disable)) {
+            return Err(Errno::Inval);
+        }
+        interface.enabled = interface.enabled.difference(disable).union(enable);
+        if let Some(port) = interface.port {
+            self.link.ports.enable(port, interface.enabled);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_link_address(&mut self, name: &str, address: ethernet::Address, active: bool) -> Result<(), Errno> {
+        let interface = self.link.interfaces.by_name_mut(name)?;
+        if interface.kind != LinkKind::Ethernet || address.is_multicast() || address.is_unspecified() {
+            return Err(Errno::Inval);
+        }
+        if interface.link_address == Some(address) {
+            return Ok(());
+        }
+        let known = interface.inactive_link_addresses.iter().position(|other| *other == address);
+        match (active, known) {
+            (false, None) => interface.inactive_link_addresses.push(address),
+            (false, Some(_)) => return Err(Errno::Exist),
+            (true, _) => {
+                known.map(|place| interface.inactive_link_addresses.remove(place));
+                let before = interface.link_address.replace(address);
+                interface.inactive_link_addresses.extend(before);
+                interface.stranger_reported = false;
+                let index = interface.index;
+                self.inet.announce_all(&mut self.cx, &mut self.link, index);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_link_address(&mut self, name: &str, address: ethernet::Address) -> Result<(), Errno> {
+        let interface = self.link.interfaces.by_name_mut(name)?;
+        if interface.link_address == Some(address) {
+            return Err(Errno::Busy);
+        }
+        let place = interface.inactive_link_addresses.iter().position(|other| *other == address);
+        interface.inactive_link_addresses.remove(place.ok_or(Errno::AddrNotAvail)?);
+        Ok(())
+    }
+
+    pub(super) fn flush_interface_neighbors(&mut self, index: u32) {
+        let mut evicted = 0;
+        while let Some(packets) = self.inet.neighbors.remove_next_of(index) {
+            evicted += 1;
+            packets.iter().for_each(|frame| self.cx.drop_sent(index, DropReason::NeighborUnreachable, frame));
+        }
+        self.cx.add(Counter::NeighborEvicted, evicted);
+    }
+}
+
+/// The group that every IPv4 host is in (RFC 1112 section 4).
+const ALL_HOSTS: core::net::Ipv4Addr = core::net::Ipv4Addr::new(224, 0, 0, 1);

@@ -1,0 +1,55 @@
+//! Variables by their sysctl(7) names.
+
+use rumpnet_proto::Errno;
+
+use crate::{Stack, time::Duration};
+
+impl Stack {
+    /// The value before the call; ENOENT for an unknown name, EINVAL for a value out of range.
+    pub(super) fn sysctl(&mut self, name: &str, value: Option<i64>) -> Result<i64, Errno> {
+        let config = &mut self.cx.config;
+        match name {
+            "net.inet.ip.ttl" => exchange(&mut config.ttl, value, 1, 255),
+            "net.inet.ip.dad_count" => exchange(&mut config.dad_count, value, 0, 100),
+            "net.inet.ip.dad_optimistic" => switch(&mut config.dad_optimistic, value),
+            "net.inet.icmp.bmcastecho" => switch(&mut config.icmp_broadcast_echo, value),
+            "net.inet.icmp.errppslimit" => exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX)),
+            "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value, 256, 1 << 26),
+            "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value, 256, 1 << 26),
+            "net.inet.arp.keep" => {
+                let mut seconds = config.neighbor_lifetime.as_secs();
+                let before = exchange(&mut seconds, value, 1, i64::from(u32::MAX))?;
+                config.neighbor_lifetime = Duration::from_secs(seconds);
+                self.inet.neighbors.set_lifetime(config.neighbor_lifetime);
+                Ok(before)
+            }
+            // Packets of others are not forwarded, and the variable says so.
+            "net.inet.ip.forwarding" => match value {
+                None | Some(0) => Ok(0),
+                Some(_) => Err(Errno::OpNotSupp),
+            },
+            _ => Err(Errno::NoEnt),
+        }
+    }
+}
+
+fn exchange<T>(variable: &mut T, value: Option<i64>, least: i64, greatest: i64) -> Result<i64, Errno>
+where
+    T: Copy + TryFrom<i64> + TryInto<i64>,
+{
+    let before = (*variable).try_into().map_err(|_| Errno::Range)?;
+    if let Some(value) = value {
+        if value < least || value > greatest {
+            return Err(Errno::Inval);
+        }
+        *variable = T::try_from(value).map_err(|_| Errno::Inval)?;
+    }
+    Ok(before)
+}
+
+fn switch(variable: &mut bool, value: Option<i64>) -> Result<i64, Errno> {
+    let mut number = u8::from(*variable);
+    let before = exchange(&mut number, value, 0, 1)?;
+    *variable = number != 0;
+    Ok(before)
+}

@@ -1,0 +1,241 @@
+//! ICMP (RFC 792, RFC 1122 section 3.2.2): echo, and the errors that we send and that concern us.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use rumpnet_proto::{Counter, DropReason};
+use rumpnet_wire::{checksum::Sum, icmpv4::Message, ip::Protocol, ipv4::Header, udp};
+
+use super::{Delivery, Inet, ipv4::Outgoing};
+use crate::{
+    buffer::{Checksum, Frame, Payload, Received},
+    context::Context,
+    link::Link,
+    time::{Duration, Instant},
+};
+
+/// An error that we send about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    /// Nobody listens at that port.
+    PortUnreachable,
+    /// Nobody speaks that protocol.
+    ProtocolUnreachable,
+}
+
+/// An ICMP error about a packet that we sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ErrorReport {
+    /// Who sent the error.
+    pub(crate) from: Ipv4Addr,
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) ttl: u8,
+    /// What we had sent.
+    pub(crate) offender: Offender,
+}
+
+/// The packet an error is about, as far as it is quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offender {
+    Udp { source: SocketAddr, destination: SocketAddr },
+    Echo { destination: IpAddr, identifier: u16, sequence: u16 },
+}
+
+/// How many errors may still be sent in this second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ErrorBudget {
+    since: Instant,
+    sent: u32,
+}
+
+impl ErrorBudget {
+    fn may_send(&mut self, now: Instant, limit: u32) -> bool {
+        if now - self.since >= Duration::from_secs(1) {
+            *self = Self { since: now, sent: 0 };
+        }
+        self.sent += 1;
+        self.sent <= limit
+    }
+}
+
+/// The largest ICMP error, so that it crosses every path unfragmented (RFC 1812 section 4.3.2.3).
+const MAX_ERROR: usize = 576;
+
+impl Inet {
+    /// An ICMP message for us; `packet` has its cursor at the ICMP header.
+    pub(super) fn receive_icmp(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        interface: u32,
+        header: &Header,
+        mut packet: Received,
+        to_many: bool,
+    ) -> Option<Delivery> {
+        cx.count(Counter::IcmpReceived);
+        let message = match parse(&packet) {
+            Ok(message) => message,
+            Err(reason) => {
+                cx.drop_received(interface, reason, &packet);
+                return None;
+            }
+        };
+        let refused = match message {
+            Message::EchoRequest { .. } if to_many && !cx.config.icmp_broadcast_echo => DropReason::IcmpBroadcastEcho,
+            Message::EchoRequest { identifier, sequence } => {
+                packet.advance(Message::LEN);
+                self.answer_echo(cx, link, header, identifier, sequence, packet.into_payload());
+                return None;
+            }
+            Message::EchoReply { identifier, sequence } => {
+                cx.count(Counter::IcmpEchoReplies);
+                packet.advance(Message::LEN);
+                let source = IpAddr::V4(header.source);
+                return Some(Delivery::EchoReply { source, identifier, sequence, ttl: header.ttl, interface, packet });
+            }
+            Message::DestinationUnreachable { .. }
+            | Message::TimeExceeded { .. }
+            | Message::ParameterProblem { .. } => {
+                cx.count(Counter::IcmpErrorsReceived);
+                match determine_report(header, &packet) {
+                    Some(report) => return Some(Delivery::Error(report)),
+                    None => DropReason::IcmpNoSocket,
+                }
+            }
+            _ => DropReason::IcmpUnknownType,
+        };
+        cx.drop_received(interface, refused, &packet);
+        None
+    }
+
+    fn answer_echo(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        request: &Header,
+        identifier: u16,
+        sequence: u16,
+        data: Payload,
+    ) {
+        cx.count(Counter::IcmpEchoRequests);
+        let own = IpAddr::V4(request.destination);
+        let source = self.addresses.is_ours(own).then_some(own).or(request.destination.is_loopback().then_some(own));
+        let message = Message::EchoReply { identifier, sequence };
+        self.send_icmp(cx, link, source, request.source, (cx.config.ttl, request.tos), message, data);
+    }
+
+    /// Sends an ICMP message; what cannot be sent is counted below.
+    #[expect(clippy::too_many_arguments, reason = "an ICMP message is all of these, and has one caller of each kind")]
+    fn send_icmp(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        source: Option<IpAddr>,
+        destination: Ipv4Addr,
+        (ttl, tos): (u8, u8),
+        message: Message,
+        data: Payload,
+    ) {
+        let destination = IpAddr::V4(destination);
+        let Ok(path) = self.determine_path(cx, link, destination, source) else {
+            return cx.count_drop(0, DropReason::Ipv4NoRoute);
+        };
+        cx.count(Counter::IcmpSent);
+        let outgoing = outgoing(destination, ttl, tos);
+        let _counted = self.send(cx, link, &path, &outgoing, build(message, data));
+    }
+
+    /// Tells the sender of a packet, whose network header is marked, what is wrong with it.
+    ///
+    /// Never about errors, fragments but the first, groups or impossible sources (RFC 1122 section 3.2.2), nor too often.
+    pub(crate) fn send_icmp_error(&mut self, cx: &mut Context, link: &mut Link, kind: ErrorKind, packet: &Received) {
+        let quote = quote(packet);
+        let Ok(header) = Header::parse_header(&quote) else { return };
+        if header.fragment_offset != 0 || header.source.is_unspecified() || header.protocol == Protocol::ICMP {
+            return;
+        }
+        let limit = cx.config.icmp_errors_per_second;
+        if !self.error_budget.may_send(cx.now, limit) {
+            return cx.count_drop(0, DropReason::IcmpRateLimited);
+        }
+        cx.count(Counter::IcmpErrorsSent);
+        let message = Message::DestinationUnreachable {
+            code: match kind {
+                ErrorKind::ProtocolUnreachable => 2,
+                ErrorKind::PortUnreachable => 3,
+            },
+            next_hop_mtu: 0,
+        };
+        let source = Some(IpAddr::V4(header.destination)).filter(|address| self.addresses.is_ours(*address));
+        self.send_icmp(cx, link, source, header.source, (cx.config.ttl, 0), message, quote.into());
+    }
+}
+
+/// What an echo or an error says in its IP header.
+pub(crate) const fn outgoing(destination: IpAddr, ttl: u8, tos: u8) -> Outgoing {
+    Outgoing { protocol: Protocol::ICMP, destination, ttl, tos, dont_fragment: false, transport_len: Message::LEN }
+}
+
+/// A message with its data and a full checksum, which no link computes for ICMP.
+pub(crate) fn build(message: Message, data: Payload) -> Frame {
+    let mut frame = Frame { payload: data, ..Frame::default() };
+    let mut bytes = message.to_bytes();
+    let mut sum = Sum::new();
+    sum.add(&bytes);
+    frame.payload.slices().iter().for_each(|slice| sum.add(slice));
+    bytes[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    let room = frame.headers.prepend(Message::LEN).expect("an ICMP header fits an empty frame");
+    room.copy_from_slice(&bytes);
+    frame.offload.checksum = Checksum::Verified;
+    frame
+}
+
+fn parse(packet: &Received) -> Result<Message, DropReason> {
+    let Ok((message, _)) = Message::parse(packet.bytes()) else { return Err(DropReason::IcmpTruncated) };
+    if packet.offload.checksum == Checksum::Unverified {
+        let mut sum = Sum::new();
+        packet.slices().for_each(|slice| sum.add(slice));
+        if sum.finish() != 0 {
+            return Err(DropReason::IcmpChecksum);
+        }
+    }
+    Ok(message)
+}
+
+/// What a received error is about, if it quotes a packet that a socket of ours can have sent.
+fn determine_report(header: &Header, packet: &Received) -> Option<ErrorReport> {
+    let bytes = packet.bytes();
+    let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
+    let quoted = bytes.get(Message::LEN..)?;
+    let original = Header::parse_header(quoted).ok()?;
+    let transport = quoted.get(original.header_len()..)?;
+    let (source, destination) = (IpAddr::V4(original.source), IpAddr::V4(original.destination));
+    let offender = match original.protocol {
+        Protocol::UDP => {
+            let (udp, _) = udp::Header::parse(transport).ok()?;
+            Offender::Udp {
+                source: SocketAddr::new(source, udp.source_port),
+                destination: SocketAddr::new(destination, udp.destination_port),
+            }
+        }
+        Protocol::ICMP => match Message::parse(transport).ok()?.0 {
+            Message::EchoRequest { identifier, sequence } => Offender::Echo { destination, identifier, sequence },
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(ErrorReport { from: header.source, kind, code, ttl: header.ttl, offender })
+}
+
+/// As much of the offending packet as an error carries, from its IP header on.
+fn quote(packet: &Received) -> Bytes {
+    let room = MAX_ERROR - Header::LEN - Message::LEN;
+    let mut bytes = Vec::with_capacity(room);
+    for slice in packet.from_network() {
+        let left = room - bytes.len();
+        bytes.extend_from_slice(&slice[..slice.len().min(left)]);
+    }
+    bytes.into()
+}

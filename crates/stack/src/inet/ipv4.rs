@@ -1,0 +1,281 @@
+//! IPv4 input and output (RFC 791, RFC 1122 section 3).
+//!
+//! Input ends in a transport's parser; output begins with a [`Path`] and ends at the link or in the neighbour cache.
+//! Packets for other hosts are not forwarded.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use rumpnet_proto::{Counter, DropReason, Errno};
+use rumpnet_wire::{
+    ethernet::{self, EtherType},
+    ip::Protocol,
+    ipv4::{Header, Options},
+};
+
+use super::{
+    Delivery, Inet,
+    fragment::{self, Input},
+    icmp::ErrorKind,
+    route::{Path, Scope},
+};
+use crate::{
+    buffer::{Checksum, Frame, Offload, Payload, Received},
+    context::Context,
+    link::{Incoming, Link, LinkDestination},
+};
+
+/// What the IPv4 header of an outgoing packet shall say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) protocol: Protocol,
+    pub(crate) destination: IpAddr,
+    pub(crate) ttl: u8,
+    pub(crate) tos: u8,
+    pub(crate) dont_fragment: bool,
+    /// Bytes of transport header at the front of the frame, repeated in each segment of a super-frame.
+    pub(crate) transport_len: usize,
+}
+
+/// What a packet's header calls for.
+enum Disposition {
+    /// It is not for us, or broken.
+    Drop(DropReason),
+    /// It is a fragment for us.
+    Reassemble,
+    /// It is for us.
+    Deliver { to_many: bool },
+}
+
+impl Inet {
+    /// An IPv4 packet has come in.
+    pub(super) fn receive_ipv4(&mut self, cx: &mut Context, link: &mut Link, incoming: Incoming) -> Option<Delivery> {
+        let Incoming { interface, mut packet, to_group, .. } = incoming;
+        cx.count(Counter::IpReceived);
+        let header = match parse(&packet) {
+            Ok(header) => header,
+            Err(reason) => {
+                cx.drop_received(interface, reason, &packet);
+                return None;
+            }
+        };
+        packet.truncate(usize::from(header.total_len));
+        packet.mark_network();
+        match self.determine_disposition(&header, to_group) {
+            Disposition::Drop(reason) => {
+                cx.drop_received(interface, reason, &packet);
+                None
+            }
+            Disposition::Reassemble => self.reassemble(cx, link, interface, &header, packet),
+            Disposition::Deliver { to_many } => self.deliver(cx, link, interface, &header, packet, to_many),
+        }
+    }
+
+    fn determine_disposition(&self, header: &Header, to_group: bool) -> Disposition {
+        if is_martian_source(header.source) || self.addresses.is_broadcast(IpAddr::V4(header.source)) {
+            return Disposition::Drop(DropReason::Ipv4SourceInvalid);
+        }
+        let destination = IpAddr::V4(header.destination);
+        let to_many = header.destination.is_multicast() || self.addresses.is_broadcast(destination);
+        let ours = self.addresses.is_ours(destination) || header.destination.is_loopback();
+        if !to_many && !ours {
+            return Disposition::Drop(DropReason::Ipv4NotForUs);
+        }
+        // A unicast packet in a broadcast frame is not to be answered (RFC 1122 section 3.3.6).
+        if to_group && !to_many {
+            return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
+        }
+        match determine_option_fault(&header.options) {
+            Some(reason) => Disposition::Drop(reason),
+            None if header.more_fragments || header.fragment_offset != 0 => Disposition::Reassemble,
+            None => Disposition::Deliver { to_many },
+        }
+    }
+
+    /// A whole packet for us: to the transport it names.
+    fn deliver(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        interface: u32,
+        header: &Header,
+        mut packet: Received,
+        to_many: bool,
+    ) -> Option<Delivery> {
+        cx.count(Counter::IpDelivered);
+        packet.advance(header.header_len());
+        match header.protocol {
+            Protocol::UDP => super::udp::receive(cx, interface, header, packet, to_many),
+            Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, to_many),
+            _ => {
+                cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, &packet);
+                if let Some(statistics) = cx.statistics.interface_mut(interface) {
+                    statistics.counters.unknown_protocol += 1;
+                }
+                if !to_many {
+                    self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, &packet);
+                }
+                None
+            }
+        }
+    }
+
+    fn reassemble(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        interface: u32,
+        header: &Header,
+        mut packet: Received,
+    ) -> Option<Delivery> {
+        cx.count(Counter::IpFragmentsReceived);
+        let whole = packet.clone();
+        packet.advance(header.header_len());
+        match self.reassembly.receive(cx.now, interface, header, packet.into_payload()) {
+            Input::Kept => None,
+            Input::Dropped(reason) => {
+                cx.drop_received(interface, reason, &whole);
+                None
+            }
+            Input::Complete { header, payload } => {
+                cx.count(Counter::IpReassembled);
+                let to_many = header.destination.is_multicast()
+                    || self.addresses.is_broadcast(IpAddr::V4(header.destination));
+                self.deliver(cx, link, interface, &header, rebuilt(&header, &payload), to_many)
+            }
+        }
+    }
+
+    /// Datagrams whose fragments never came.
+    pub(super) fn on_fragment_timer(&mut self, cx: &mut Context, _link: &mut Link) {
+        while let Some(interface) = self.reassembly.next_expired(cx.now) {
+            cx.count_drop(interface, DropReason::Ipv4FragmentTimeout);
+        }
+    }
+
+    /// Sends a transport packet, whose header is already in the frame, along a path.
+    ///
+    /// EMSGSIZE if it exceeds the MTU and may not be fragmented or is too long for IPv4; what the link or a neighbour refuse.
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        path: &Path,
+        outgoing: &Outgoing,
+        mut frame: Frame,
+    ) -> Result<(), Errno> {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (path.source, outgoing.destination) else {
+            return Err(Errno::AfNoSupport);
+        };
+        let len = Header::LEN + frame.len();
+        let wire_len = frame.offload.gso.map_or(len, |gso| Header::LEN + outgoing.transport_len + usize::from(gso.size));
+        if len > usize::from(u16::MAX) || (wire_len > path.mtu as usize && (outgoing.dont_fragment || frame.offload.gso.is_some())) {
+            cx.drop_sent(path.interface, DropReason::Ipv4MessageSize, &frame);
+            return Err(Errno::MsgSize);
+        }
+        let header = Header {
+            tos: outgoing.tos,
+            total_len: len as u16,
+            identification: self.next_identification(frame.segments()),
+            dont_fragment: outgoing.dont_fragment,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: outgoing.ttl,
+            protocol: outgoing.protocol,
+            source,
+            destination,
+            options: Options::default(),
+        };
+        cx.count(Counter::IpSent);
+        if wire_len > path.mtu as usize {
+            return self.send_fragments(cx, link, path, &header, frame);
+        }
+        prepend(&header, &mut frame)?;
+        self.send_on_link(cx, link, path, frame)
+    }
+
+    fn send_fragments(&mut self, cx: &mut Context, link: &mut Link, path: &Path, header: &Header, mut frame: Frame) -> Result<(), Errno> {
+        if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
+            crate::link::segment::complete_checksum(&mut frame);
+        }
+        cx.count(Counter::IpFragmented);
+        for (header, part) in fragment::fragments(header, frame, path.mtu) {
+            cx.count(Counter::IpFragmentsSent);
+            let mut frame = part;
+            prepend(&header, &mut frame)?;
+            self.send_on_link(cx, link, path, frame)?;
+        }
+        Ok(())
+    }
+
+    fn send_on_link(&mut self, cx: &mut Context, link: &mut Link, path: &Path, frame: Frame) -> Result<(), Errno> {
+        let resolves = link.interfaces.by_index(path.interface).is_some_and(|interface| interface.link_address.is_some());
+        let address = match path.scope {
+            Scope::Unicast if resolves => {
+                return self.send_to_neighbor(cx, link, (path.interface, path.next_hop), frame);
+            }
+            Scope::Own | Scope::Unicast | Scope::Broadcast => ethernet::Address::BROADCAST,
+            Scope::Multicast => match path.next_hop {
+                IpAddr::V4(group) => ethernet::Address::multicast_v4(group),
+                IpAddr::V6(group) => ethernet::Address::multicast_v6(group),
+            },
+        };
+        link.send(cx, path.interface, LinkDestination { address, ethertype: EtherType::IPV4 }, frame)
+    }
+
+    /// One identification for each segment (RFC 6864 section 4).
+    const fn next_identification(&mut self, segments: usize) -> u16 {
+        let first = self.identification;
+        self.identification = first.wrapping_add(segments as u16);
+        first
+    }
+}
+
+/// The packet's header, checked against its length and its checksum.
+fn parse(packet: &Received) -> Result<Header, DropReason> {
+    let bytes = packet.bytes();
+    let first = *bytes.first().ok_or(DropReason::Ipv4Truncated)?;
+    if first >> 4 != 4 {
+        return Err(DropReason::Ipv4Version);
+    }
+    let header = Header::parse_header(bytes).map_err(|fault| match fault {
+        rumpnet_wire::Malformed::Truncated => DropReason::Ipv4Truncated,
+        rumpnet_wire::Malformed::Checksum => DropReason::Ipv4Checksum,
+        rumpnet_wire::Malformed::Option => DropReason::Ipv4Options,
+        _ => DropReason::Ipv4HeaderLength,
+    })?;
+    if usize::from(header.total_len) > packet.len() || usize::from(header.total_len) < header.header_len() {
+        return Err(DropReason::Ipv4Truncated);
+    }
+    Ok(header)
+}
+
+/// Sources that no host on a wire has (RFC 1122 section 3.2.1.3, RFC 6890).
+fn is_martian_source(source: Ipv4Addr) -> bool {
+    source.is_multicast() || source.is_broadcast() || source.octets()[0] == 0
+}
+
+fn determine_option_fault(options: &Options) -> Option<DropReason> {
+    use rumpnet_wire::ipv4::Option as Ipv4Option;
+    options.iter().find_map(|option| match option {
+        Err(_) => Some(DropReason::Ipv4Options),
+        Ok(Ipv4Option::LooseSourceRoute(_) | Ipv4Option::StrictSourceRoute(_)) => Some(DropReason::Ipv4SourceRoute),
+        Ok(_) => None,
+    })
+}
+
+/// A packet made of a header and reassembled payload, in one piece.
+fn rebuilt(header: &Header, payload: &Payload) -> Received {
+    let mut whole = alloc::vec![0; header.header_len() + payload.len()];
+    let (head, tail) = whole.split_at_mut(header.header_len());
+    header.emit(head).expect("the room has the header's length");
+    payload.copy_to(tail);
+    Received::new(whole.into(), Offload::default())
+}
+
+fn prepend(header: &Header, frame: &mut Frame) -> Result<(), Errno> {
+    let len = header.header_len();
+    let room = frame.headers.prepend(len).ok_or(Errno::NoBufs)?;
+    header.emit(room).map_err(|_| Errno::NoBufs)?;
+    frame.offload = frame.offload.with_front(len);
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Routes, and the path that a packet takes: by which interface, to which next hop, from which address.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+
+use rumpnet_proto::{Errno, InterfaceFlags, LinkKind};
+
+use super::Inet;
+use crate::{context::Context, link::Link};
+
+/// Where packets to a destination go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) interface: u32,
+    pub(crate) gateway: Option<IpAddr>,
+    /// Whether it came with an address and goes with it.
+    pub(crate) connected: bool,
+}
+
+/// Who shall get a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// We ourselves.
+    Own,
+    /// One other host.
+    Unicast,
+    /// All hosts of a link.
+    Broadcast,
+    /// A group.
+    Multicast,
+}
+
+/// The way of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) interface: u32,
+    pub(crate) next_hop: IpAddr,
+    pub(crate) source: IpAddr,
+    pub(crate) mtu: u32,
+    pub(crate) scope: Scope,
+}
+
+impl Inet {
+    /// The destinations of all routes by an interface.
+    pub(crate) fn routes_by(&self, interface: u32) -> Vec<(IpAddr, u8)> {
+        let by = self.routes.iter_after(None).filter(|(_, route)| route.interface == interface);
+        by.map(|(destination, _)| destination).collect()
+    }
+
+    /// The way to `destination`, from `source` if one is wanted.
+    ///
+    /// EHOSTUNREACH without a route, ENETDOWN if the interface is down, EADDRNOTAVAIL without an address to send from.
+    pub(crate) fn determine_path(
+        &self,
+        cx: &Context,
+        link: &Link,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Path, Errno> {
+        let (index, next_hop, scope) = self.determine_next_hop(link, destination, source)?;
+        let interface = link.interfaces.by_index(index).ok_or(Errno::Nxio)?;
+        if !interface.is_up() {
+            return Err(Errno::NetDown);
+        }
+        let chosen = match (source, scope) {
+            (Some(source), _) => Some(source),
+            (None, Scope::Own) => Some(destination),
+            (None, _) => self.addresses.source_for(index, next_hop, cx.config.dad_optimistic),
+        };
+        let source = chosen.ok_or(Errno::AddrNotAvail)?;
+        Ok(Path { interface: index, next_hop, source, mtu: interface.mtu, scope })
+    }
+
+    fn determine_next_hop(
+        &self,
+        link: &Link,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<(u32, IpAddr, Scope), Errno> {
+        if self.addresses.is_ours(destination) || destination.is_loopback() {
+            return Ok((self.loopback(link)?, destination, Scope::Own));
+        }
+        let limited = destination == IpAddr::V4(Ipv4Addr::BROADCAST);
+        if limited || destination.is_multicast() {
+            let index = self.interface_for_group(link, source, limited).ok_or(Errno::NetUnreach)?;
+            return Ok((index, destination, if limited { Scope::Broadcast } else { Scope::Multicast }));
+        }
+        let route = self.routes.lookup(destination).ok_or(Errno::HostUnreach)?;
+        let broadcasts = |entry: &super::address::InterfaceAddress| entry.broadcast == Some(destination);
+        if self.addresses.of(route.interface).iter().any(broadcasts) {
+            return Ok((route.interface, destination, Scope::Broadcast));
+        }
+        Ok((route.interface, route.gateway.unwrap_or(destination), Scope::Unicast))
+    }
+
+    /// The loopback that packets to ourselves take: the first one that is up.
+    fn loopback(&self, link: &Link) -> Result<u32, Errno> {
+        let is_loopback = |kind| matches!(kind, LinkKind::Loopback);
+        let mut loopbacks = link.interfaces.from_index(1).filter(|interface| is_loopback(interface.kind));
+        loopbacks.find(|interface| interface.is_up()).map(|interface| interface.index).ok_or(Errno::NetDown)
+    }
+
+    /// The interface for a group or a limited broadcast: the source's, else the default route's, else the first that can.
+    fn interface_for_group(&self, link: &Link, source: Option<IpAddr>, broadcast: bool) -> Option<u32> {
+        if let Some(source) = source {
+            return self.addresses.interface_of(source);
+        }
+        let needed = if broadcast { InterfaceFlags::BROADCAST } else { InterfaceFlags::MULTICAST };
+        let able = |index: &u32| {
+            link.interfaces.by_index(*index).is_some_and(|interface| {
+                let usable = interface.is_up() && !matches!(interface.kind, LinkKind::Loopback);
+                usable && interface.flags.contains(needed) && !self.addresses.of(*index).is_empty()
+            })
+        };
+        let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.interface);
+        default.filter(able).or_else(|| link.interfaces.from_index(1).map(|interface| interface.index).find(able))
+    }
+}
+

@@ -1,0 +1,214 @@
+//! Interfaces and the table that holds them, by index and by name.
+
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+
+use rumpnet_proto::{Capabilities, Errno, InterfaceFlags, InterfaceName, LinkKind, LinkState};
+use rumpnet_wire::ethernet;
+
+/// The MTU of the loopback, in bytes, as NetBSD's.
+pub(crate) const LOOPBACK_MTU: u32 = 33_624;
+
+/// One interface.
+pub(crate) struct Interface {
+    pub(crate) name: InterfaceName,
+    /// Counted from 1 in order of creation; the lowest free one is taken.
+    pub(crate) index: u32,
+    pub(crate) kind: LinkKind,
+    pub(crate) flags: InterfaceFlags,
+    pub(crate) mtu: u32,
+    /// The MTUs that the link allows.
+    pub(crate) mtu_range: (u32, u32),
+    pub(crate) metric: u32,
+    pub(crate) link_address: Option<ethernet::Address>,
+    pub(crate) inactive_link_addresses: Vec<ethernet::Address>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) enabled: Capabilities,
+    pub(crate) link_state: LinkState,
+    /// The port its frames leave by; none for the loopback.
+    pub(crate) port: Option<u32>,
+    /// Joined multicast groups, each with the number of those who joined it.
+    pub(crate) groups: Vec<(ethernet::Address, u32)>,
+    pub(crate) host_end: Option<String>,
+    /// Whether a stranger with our link address was reported.
+    pub(crate) stranger_reported: bool,
+}
+
+impl Interface {
+    /// The loopback of this index.
+    pub(crate) fn loopback(name: InterfaceName, index: u32) -> Self {
+        Self {
+            flags: InterfaceFlags::LOOPBACK | InterfaceFlags::MULTICAST,
+            mtu: LOOPBACK_MTU,
+            mtu_range: (68, 65_535),
+            link_state: LinkState::Unknown,
+            ..Self::new(name, index, LinkKind::Loopback)
+        }
+    }
+
+    /// An interface of `kind` that is down and has nothing.
+    pub(crate) fn new(name: InterfaceName, index: u32, kind: LinkKind) -> Self {
+        Self {
+            name,
+            index,
+            kind,
+            flags: Self::born_with(kind),
+            mtu: 1500,
+            mtu_range: (68, 65_521),
+            metric: 0,
+            link_address: None,
+            inactive_link_addresses: Vec::new(),
+            capabilities: Capabilities::empty(),
+            enabled: Capabilities::empty(),
+            link_state: LinkState::Unknown,
+            port: None,
+            groups: Vec::new(),
+            host_end: None,
+            stranger_reported: false,
+        }
+    }
+
+    const fn born_with(kind: LinkKind) -> InterfaceFlags {
+        match kind {
+            LinkKind::Ethernet => {
+                InterfaceFlags::BROADCAST.union(InterfaceFlags::SIMPLEX).union(InterfaceFlags::MULTICAST)
+            }
+            LinkKind::Ip => InterfaceFlags::POINTOPOINT.union(InterfaceFlags::MULTICAST),
+            LinkKind::Loopback => InterfaceFlags::LOOPBACK.union(InterfaceFlags::MULTICAST),
+        }
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.flags.contains(InterfaceFlags::UP)
+    }
+
+    /// Bytes of link header before each packet.
+    pub(crate) const fn header_len(&self) -> usize {
+        match self.kind {
+            LinkKind::Ethernet => ethernet::Header::LEN,
+            LinkKind::Ip | LinkKind::Loopback => 0,
+        }
+    }
+
+    /// Whether frames to this multicast address are for us.
+    pub(crate) fn wants_group(&self, group: ethernet::Address) -> bool {
+        self.flags.intersects(InterfaceFlags::ALLMULTI | InterfaceFlags::PROMISC)
+            || self.groups.iter().any(|(joined, _)| *joined == group)
+    }
+
+    pub(crate) fn join(&mut self, group: ethernet::Address) {
+        match self.groups.iter_mut().find(|(joined, _)| *joined == group) {
+            Some((_, members)) => *members += 1,
+            None => self.groups.push((group, 1)),
+        }
+    }
+
+    /// ENXIO if the group was never joined.
+    pub(crate) fn leave(&mut self, group: ethernet::Address) -> Result<(), Errno> {
+        let place = self.groups.iter().position(|(joined, _)| *joined == group).ok_or(Errno::Nxio)?;
+        self.groups[place].1 -= 1;
+        if self.groups[place].1 == 0 {
+            self.groups.swap_remove(place);
+        }
+        Ok(())
+    }
+}
+
+/// All interfaces.
+pub(crate) struct InterfaceTable {
+    by_index: Vec<Option<Box<Interface>>>,
+    by_name: BTreeMap<InterfaceName, u32>,
+    limit: u32,
+}
+
+impl InterfaceTable {
+    pub(crate) const fn new(limit: u32) -> Self {
+        Self { by_index: Vec::new(), by_name: BTreeMap::new(), limit }
+    }
+
+    /// The index that the next interface will have; ENOMEM when the table is full.
+    pub(crate) fn free_index(&self) -> Result<u32, Errno> {
+        if self.by_name.len() >= self.limit as usize {
+            return Err(Errno::NoMem);
+        }
+        let gap = self.by_index.iter().position(Option::is_none).unwrap_or(self.by_index.len());
+        Ok(gap as u32 + 1)
+    }
+
+    pub(crate) fn insert(&mut self, interface: Interface) {
+        let place = interface.index as usize - 1;
+        if self.by_index.len() <= place {
+            self.by_index.resize_with(place + 1, || None);
+        }
+        self.by_name.insert(interface.name, interface.index);
+        self.by_index[place] = Some(Box::new(interface));
+    }
+
+    pub(crate) fn remove(&mut self, index: u32) -> Option<Interface> {
+        let interface = self.by_index.get_mut(index.checked_sub(1)? as usize)?.take()?;
+        self.by_name.remove(&interface.name);
+        Some(*interface)
+    }
+
+    pub(crate) fn by_index(&self, index: u32) -> Option<&Interface> {
+        self.by_index.get(index.checked_sub(1)? as usize)?.as_deref()
+    }
+
+    pub(crate) fn by_index_mut(&mut self, index: u32) -> Option<&mut Interface> {
+        self.by_index.get_mut(index.checked_sub(1)? as usize)?.as_deref_mut()
+    }
+
+    /// ENXIO if there is no such interface; `virt00` is not `virt0` here, since only creation reads numbers.
+    pub(crate) fn by_name(&self, name: &str) -> Result<&Interface, Errno> {
+        self.index_of(name).and_then(|index| self.by_index(index)).ok_or(Errno::Nxio)
+    }
+
+    pub(crate) fn by_name_mut(&mut self, name: &str) -> Result<&mut Interface, Errno> {
+        self.index_of(name).and_then(|index| self.by_index_mut(index)).ok_or(Errno::Nxio)
+    }
+
+    fn index_of(&self, name: &str) -> Option<u32> {
+        self.by_name.get(&name.parse().ok()?).copied()
+    }
+
+    /// Interfaces from index `from` on, in the order of their indices.
+    pub(crate) fn from_index(&self, from: u32) -> impl Iterator<Item = &Interface> {
+        self.by_index.iter().skip(from.saturating_sub(1) as usize).flatten().map(|interface| &**interface)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> InterfaceTable {
+        let mut table = InterfaceTable::new(3);
+        for name in ["lo0", "virt0", "virt1"] {
+            let index = table.free_index().expect("room");
+            table.insert(Interface::loopback(name.parse().expect("a name"), index));
+        }
+        table
+    }
+
+    #[test]
+    fn the_lowest_free_index_is_used_again() {
+        let mut table = table();
+        assert_eq!(table.free_index(), Err(Errno::NoMem));
+        assert!(table.remove(2).is_some());
+        assert_eq!(table.free_index(), Ok(2));
+        assert!(table.by_name("virt0").is_err());
+        assert_eq!(table.by_name("virt1").map(|interface| interface.index), Ok(3));
+    }
+
+    #[test]
+    fn a_group_is_wanted_until_its_last_member_leaves() {
+        let group = ethernet::Address([1, 0, 0x5e, 0, 0, 1]);
+        let mut interface = Interface::new("virt0".parse().expect("a name"), 1, LinkKind::Ethernet);
+        interface.join(group);
+        interface.join(group);
+        assert_eq!(interface.leave(group), Ok(()));
+        assert!(interface.wants_group(group));
+        assert_eq!(interface.leave(group), Ok(()));
+        assert!(!interface.wants_group(group));
+        assert_eq!(interface.leave(group), Err(Errno::Nxio));
+    }
+}

@@ -1,0 +1,159 @@
+//! Links: interfaces, the ports behind them, Ethernet, plain IP links and the loopback.
+//!
+//! [`Link::receive`] turns a frame from a port into an [`Incoming`] packet for the network layer, or drops it with a
+//! reason; [`Link::send`] puts a packet into the queue of an interface's port. Nothing here knows addresses above the link.
+
+mod ether;
+pub(crate) mod interface;
+pub(crate) mod offload;
+pub(crate) mod port;
+pub(crate) mod segment;
+
+use alloc::collections::VecDeque;
+
+use rumpnet_proto::{DropReason, Errno, LinkKind};
+use rumpnet_wire::ethernet::{self, EtherType};
+
+use crate::{
+    buffer::{Frame, Received},
+    capture::Direction,
+    context::Context,
+};
+use interface::{Interface, InterfaceTable};
+use port::Ports;
+
+/// The most packets that wait on all loopbacks together.
+const LOOPBACK_QUEUE: usize = 1024;
+
+/// The link layer of a kernel.
+pub(crate) struct Link {
+    pub(crate) interfaces: InterfaceTable,
+    pub(crate) ports: Ports,
+    loopback: VecDeque<(u32, EtherType, Received)>,
+}
+
+/// A packet for the network layer.
+pub(crate) struct Incoming {
+    /// The interface it came by.
+    pub(crate) interface: u32,
+    pub(crate) ethertype: EtherType,
+    /// The packet; its cursor is at the network header.
+    pub(crate) packet: Received,
+    /// Whether it was sent to a group or to all at the link layer.
+    pub(crate) to_group: bool,
+}
+
+/// Where a packet goes on its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkDestination {
+    pub(crate) address: ethernet::Address,
+    pub(crate) ethertype: EtherType,
+}
+
+impl Link {
+    pub(crate) const fn new(interfaces: u32) -> Self {
+        Self { interfaces: InterfaceTable::new(interfaces), ports: Ports::new(), loopback: VecDeque::new() }
+    }
+
+    /// A frame has come in by a port: what the network layer shall see of it, if anything.
+    pub(crate) fn receive(&mut self, cx: &mut Context, port: u32, frame: Received) -> Option<Incoming> {
+        let index = self.ports.get(port)?.interface;
+        let interface = self.interfaces.by_index_mut(index)?;
+        count_received(cx, index, &frame);
+        if cx.captures.want_passing(index) {
+            cx.captures.take(cx.now, index, Direction::In, None, frame.whole(), &mut cx.events);
+        }
+        match interface.kind {
+            LinkKind::Ethernet => ether::receive(cx, interface, frame),
+            LinkKind::Ip | LinkKind::Loopback => receive_ip(cx, interface, frame),
+        }
+    }
+
+    /// Sends a packet by an interface; `to` is ignored on links without Ethernet but for its protocol.
+    ///
+    /// ENETDOWN if the interface is down, ENOBUFS if its queue is full; either way the frame is counted as dropped.
+    pub(crate) fn send(&mut self, cx: &mut Context, index: u32, to: LinkDestination, mut frame: Frame) -> Result<(), Errno> {
+        let Some(interface) = self.interfaces.by_index(index) else { return Err(Errno::Nxio) };
+        if !interface.is_up() {
+            cx.drop_sent(index, DropReason::LinkDown, &frame);
+            return Err(Errno::NetDown);
+        }
+        if interface.kind == LinkKind::Ethernet {
+            ether::encapsulate(interface, to, &mut frame)?;
+        }
+        if cx.captures.want_passing(index) {
+            let slices = core::iter::once(frame.headers.as_slice());
+            let slices = slices.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
+            cx.captures.take(cx.now, index, Direction::Out, None, slices, &mut cx.events);
+        }
+        let multicast = interface.kind == LinkKind::Ethernet && to.address.is_multicast();
+        count_sent(cx, index, &frame, interface.header_len(), multicast);
+        match interface.port {
+            Some(port) => self.enqueue(cx, index, port, frame),
+            None => self.send_to_self(cx, index, to.ethertype, frame),
+        }
+    }
+
+    fn enqueue(&mut self, cx: &mut Context, index: u32, port: u32, frame: Frame) -> Result<(), Errno> {
+        self.ports.push(cx, port, frame).map_err(|(reason, frame)| {
+            cx.drop_sent(index, reason, &frame);
+            Errno::NoBufs
+        })
+    }
+
+    fn send_to_self(&mut self, cx: &mut Context, index: u32, ethertype: EtherType, frame: Frame) -> Result<(), Errno> {
+        if self.loopback.len() >= LOOPBACK_QUEUE {
+            cx.drop_sent(index, DropReason::LoopbackQueueFull, &frame);
+            return Err(Errno::NoBufs);
+        }
+        self.loopback.push_back((index, ethertype, Received::from(frame)));
+        Ok(())
+    }
+
+    /// The next packet that was sent to ourselves.
+    pub(crate) fn next_looped(&mut self, cx: &mut Context) -> Option<Incoming> {
+        let (interface, ethertype, packet) = self.loopback.pop_front()?;
+        count_received(cx, interface, &packet);
+        if cx.captures.want_passing(interface) {
+            cx.captures.take(cx.now, interface, Direction::In, None, packet.whole(), &mut cx.events);
+        }
+        Some(Incoming { interface, ethertype, packet, to_group: false })
+    }
+
+    /// Whether packets to ourselves wait.
+    pub(crate) fn has_looped(&self) -> bool {
+        !self.loopback.is_empty()
+    }
+}
+
+/// A packet from a link without Ethernet: its first byte tells the protocol.
+fn receive_ip(cx: &mut Context, interface: &Interface, packet: Received) -> Option<Incoming> {
+    let index = interface.index;
+    let ethertype = match packet.bytes().first().map(|first| first >> 4) {
+        Some(4) => EtherType::IPV4,
+        Some(6) => EtherType::IPV6,
+        Some(_) => return ether::refuse(cx, index, DropReason::LinkUnknownProtocol, &packet),
+        None => return ether::refuse(cx, index, DropReason::LinkRunt, &packet),
+    };
+    if let Some(reason) = ether::determine_fault(interface, &packet, ethertype) {
+        return ether::refuse(cx, index, reason, &packet);
+    }
+    Some(Incoming { interface: index, ethertype, packet, to_group: false })
+}
+
+fn count_received(cx: &mut Context, index: u32, packet: &Received) {
+    let Some(statistics) = cx.statistics.interface_mut(index) else { return };
+    statistics.counters.input_packets += packet.offload.gso.map_or(1, |gso| {
+        let size = usize::from(gso.size).max(1);
+        packet.len().div_ceil(size).max(1) as u64
+    });
+    statistics.counters.input_bytes += packet.len() as u64;
+}
+
+fn count_sent(cx: &mut Context, index: u32, frame: &Frame, header_len: usize, multicast: bool) {
+    let Some(statistics) = cx.statistics.interface_mut(index) else { return };
+    let segments = frame.segments() as u64;
+    statistics.counters.output_packets += segments;
+    statistics.counters.output_bytes += (frame.len() + (segments as usize - 1) * (frame.headers.len().max(header_len))) as u64;
+    statistics.counters.output_multicasts += u64::from(multicast);
+}

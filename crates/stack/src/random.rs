@@ -1,0 +1,78 @@
+//! Random numbers from the seed given at boot: a keyed hash of a counter, so that a replay draws the same ones.
+
+use core::hash::{BuildHasher, Hasher};
+
+use siphasher::sip::{SipHasher13, SipHasher24};
+
+/// The secret that everything random is drawn from.
+pub type Seed = [u8; 16];
+
+/// A stream of random numbers.
+#[derive(Clone)]
+pub struct Random {
+    key: Seed,
+    counter: u64,
+}
+
+impl Random {
+    /// A stream that depends on `seed` alone.
+    pub const fn new(seed: Seed) -> Self {
+        Self { key: seed, counter: 0 }
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.counter += 1;
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        hasher.write_u64(self.counter);
+        hasher.finish()
+    }
+
+    /// A number below `bound`, which is not 0; its bias is below 2^-32 for bounds of 32 bits.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u32
+    }
+
+    /// A hasher state for one table, keyed by this stream so that no peer can aim at a bucket.
+    pub fn table_hasher(&mut self) -> TableHasher {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.next_u64().to_be_bytes());
+        key[8..].copy_from_slice(&self.next_u64().to_be_bytes());
+        TableHasher(key)
+    }
+}
+
+/// Makes the hashers of one table.
+#[derive(Clone)]
+pub struct TableHasher([u8; 16]);
+
+impl BuildHasher for TableHasher {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_draws_the_same_numbers() {
+        let draw = |seed| {
+            let mut random = Random::new(seed);
+            [random.next_u64(), random.next_u64(), u64::from(random.below(10))]
+        };
+        assert_eq!(draw([1; 16]), draw([1; 16]));
+        assert_ne!(draw([1; 16]), draw([2; 16]));
+    }
+
+    #[test]
+    fn a_bounded_number_reaches_every_value_below_its_bound() {
+        let mut random = Random::new([7; 16]);
+        let mut seen = [false; 6];
+        (0..200).for_each(|_| seen[random.below(6) as usize] = true);
+        assert_eq!(seen, [true; 6]);
+    }
+}

@@ -1,0 +1,202 @@
+//! Sockets: datagram sockets and echo sessions, and how received packets find them.
+//!
+//! A socket is named by its [`SocketId`]. Every call answers with NetBSD's errno(2); readiness is news
+//! ([`crate::Event::Socket`]), one entry a socket however much happened.
+
+mod demux;
+mod echo;
+mod udp;
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::net::SocketAddr;
+
+use rumpnet_proto::{Counter, DropReason, Errno};
+
+use crate::{
+    buffer::{Payload, Received},
+    config::Config,
+    context::{Context, Event},
+    inet::{
+        Delivery, Inet,
+        icmp::{ErrorKind, ErrorReport, Offender},
+    },
+    link::Link,
+    random::Random,
+    slab::{Key, Slab},
+    time::Instant,
+};
+use demux::Demux;
+use echo::EchoSessions;
+use udp::UdpSocket;
+
+pub use udp::{SocketOption, UdpSend};
+
+/// The name of a socket; it is never used again for another one.
+pub type SocketId = Key;
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// A receive call would not wait.
+    pub readable: bool,
+    /// A send call would not wait.
+    pub writable: bool,
+    /// An error waits to be taken (SO_ERROR).
+    pub error: bool,
+    /// The socket is closed.
+    pub closed: bool,
+}
+
+/// A received datagram, or a train of datagrams from one sender.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// The payload of all datagrams of the train.
+    pub payload: Payload,
+    /// Payload bytes of each but the last, if it is a train.
+    pub segment: Option<u16>,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// To which of our addresses, or to which group.
+    pub destination: SocketAddr,
+    /// The interface it came by.
+    pub interface: u32,
+    /// Its time to live on arrival.
+    pub ttl: u8,
+    /// Its type of service.
+    pub tos: u8,
+    /// When it came.
+    pub received: Instant,
+}
+
+/// All sockets of a kernel.
+pub(crate) struct Sockets {
+    udp: Slab<UdpSocket>,
+    demux: Demux,
+    pub(crate) echo: EchoSessions,
+    /// Sockets that packets woke, so that one batch makes one event each.
+    dirty: VecDeque<SocketId>,
+}
+
+impl Sockets {
+    pub(crate) fn new(config: &Config, random: &mut Random) -> Self {
+        Self {
+            udp: Slab::new(config.sockets),
+            demux: Demux::new(random),
+            echo: EchoSessions::new(),
+            dirty: VecDeque::new(),
+        }
+    }
+
+    /// What the Internet layer has for a socket.
+    pub(crate) fn receive(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, delivery: Delivery) {
+        match delivery {
+            Delivery::Udp { interface, source, destination, to_many, ttl, tos, packet } => {
+                let datagram = |payload, segment| Datagram {
+                    payload,
+                    segment,
+                    source,
+                    destination,
+                    interface,
+                    ttl,
+                    tos,
+                    received: cx.now,
+                };
+                match self.demux.find(destination, source) {
+                    Some(id) => self.queue(cx, id, packet, datagram(Payload::Empty, None)),
+                    None => refuse(cx, link, inet, interface, to_many, &packet),
+                }
+            }
+            Delivery::EchoReply { source, identifier, sequence, ttl, interface, packet } => {
+                if !self.echo.on_reply(cx, (source, identifier, sequence), ttl, &packet) {
+                    cx.drop_received(interface, DropReason::IcmpNoSocket, &packet);
+                }
+            }
+            Delivery::Error(report) => self.on_error(cx, &report),
+        }
+    }
+
+    fn queue(&mut self, cx: &mut Context, id: SocketId, mut packet: Received, mut datagram: Datagram) {
+        let Some(socket) = self.udp.value_mut(id) else { return };
+        let interface = datagram.interface;
+        if !socket.has_room(packet.pinned()) {
+            socket.receive_drops += 1;
+            return cx.drop_received(interface, DropReason::UdpSocketFull, &packet);
+        }
+        cx.count(Counter::UdpDelivered);
+        datagram.segment = packet.offload.gso.map(|gso| gso.size);
+        let pinned = packet.pinned();
+        packet.advance(rumpnet_wire::udp::Header::LEN);
+        datagram.payload = packet.into_payload();
+        if socket.push(datagram, pinned) {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// An ICMP error concerns something that we sent.
+    fn on_error(&mut self, cx: &mut Context, report: &ErrorReport) {
+        match report.offender {
+            Offender::Udp { source, destination } => {
+                // Only a connected socket hears of errors (RFC 1122 section 4.1.3.3).
+                let Some(id) = self.demux.find_connected(source, destination) else { return };
+                self.set_error(id, errno_of(report.kind, report.code));
+            }
+            Offender::Echo { destination, identifier, sequence } => {
+                self.echo.on_error(cx, (destination, identifier, sequence), report);
+            }
+        }
+    }
+
+    /// A neighbour did not answer.
+    pub(crate) fn on_unreachable(&mut self, ids: Vec<SocketId>) {
+        ids.into_iter().for_each(|id| self.set_error(id, Some(Errno::HostUnreach)));
+    }
+
+    fn set_error(&mut self, id: SocketId, errno: Option<Errno>) {
+        if let (Some(socket), Some(errno)) = (self.udp.value_mut(id), errno)
+            && socket.set_error(errno)
+        {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// A frame charged to a socket has left.
+    pub(crate) fn on_sent(&mut self, id: SocketId, bytes: usize) {
+        if self.udp.value_mut(id).is_some_and(|socket| socket.on_sent(bytes)) {
+            self.dirty.push_back(id);
+        }
+    }
+
+    /// Turns what woke sockets into events, at the end of a call.
+    pub(crate) fn announce(&mut self, cx: &mut Context) {
+        while let Some(id) = self.dirty.pop_front() {
+            if let Some(socket) = self.udp.value_mut(id) {
+                socket.announced = false;
+                cx.events.push_back(Event::Socket(id));
+            }
+        }
+    }
+
+    /// Sockets open.
+    pub(crate) const fn len(&self) -> u32 {
+        self.udp.len()
+    }
+}
+
+/// Nobody listens there: counted, and said to the sender unless it asked many.
+fn refuse(cx: &mut Context, link: &mut Link, inet: &mut Inet, interface: u32, to_many: bool, packet: &Received) {
+    cx.drop_received(interface, DropReason::UdpNoSocket, packet);
+    if !to_many {
+        inet.send_icmp_error(cx, link, ErrorKind::PortUnreachable, packet);
+    }
+}
+
+/// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9).
+const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
+    match (kind, code) {
+        (3, 2 | 3) => Some(Errno::ConnRefused),
+        (3, 4) => Some(Errno::MsgSize),
+        (3, 0 | 6 | 9 | 11) => Some(Errno::NetUnreach),
+        (3, _) => Some(Errno::HostUnreach),
+        _ => None,
+    }
+}

@@ -1,0 +1,413 @@
+//! UDP sockets (RFC 768, udp(4)): bind, connect, send, receive, options.
+//!
+//! A receive queue is charged what its datagrams pin of memory. A train of equal datagrams from one sender (UDP
+//! segmentation offload) is one entry, and can be taken whole or one by one.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use rumpnet_proto::{Counter, Errno};
+use rumpnet_wire::ip::Protocol;
+
+use super::{Datagram, Readiness, SocketId, Sockets};
+use crate::{
+    buffer::Payload,
+    context::Context,
+    inet::{
+        Inet,
+        ipv4::Outgoing,
+        route::{Path, Scope},
+        udp,
+    },
+    link::Link,
+};
+
+/// One UDP socket.
+pub(super) struct UdpSocket {
+    local: Option<SocketAddr>,
+    remote: Option<SocketAddr>,
+    receive_queue: VecDeque<(Datagram, usize)>,
+    receive_bytes: usize,
+    receive_limit: usize,
+    pub(super) receive_drops: u64,
+    send_bytes: usize,
+    send_limit: usize,
+    /// Whether a send was refused for want of room, so that room is news.
+    send_waits: bool,
+    error: Option<Errno>,
+    ttl: Option<u8>,
+    tos: u8,
+    may_broadcast: bool,
+    /// Whether it stands in the dirty list.
+    pub(super) announced: bool,
+}
+
+/// An option of a UDP socket, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketOption {
+    /// SO_BROADCAST: whether broadcasts may be sent.
+    Broadcast(bool),
+    /// IP_TTL: time to live of what is sent, 1..=255.
+    Ttl(u8),
+    /// IP_TOS: type of service of what is sent.
+    Tos(u8),
+    /// SO_RCVBUF: memory that received datagrams may pin, in bytes.
+    ReceiveBuffer(u32),
+    /// SO_SNDBUF: payload that may wait to be sent, in bytes.
+    SendBuffer(u32),
+}
+
+/// A datagram to be sent, or a train of datagrams to one destination.
+#[derive(Clone, Debug)]
+pub struct UdpSend {
+    /// The payload of all of them.
+    pub payload: Bytes,
+    /// Payload bytes of each but the last, if it is a train.
+    pub segment: Option<u16>,
+    /// To whom; the connected peer if absent.
+    pub destination: Option<SocketAddr>,
+}
+
+/// The first of the ports that are given to sockets that name none (IANA's dynamic ports, RFC 6056 section 3.2).
+const FIRST_EPHEMERAL: u16 = 49_152;
+const EPHEMERAL: u32 = 16_384;
+
+/// The least buffers that a socket may be given, in bytes.
+const MIN_BUFFER: u32 = 256;
+/// The greatest, in bytes (kern.sbmax).
+const MAX_BUFFER: u32 = 64 * 1024 * 1024;
+
+impl UdpSocket {
+    /// Whether a datagram that pins so many bytes may be queued; an empty queue takes any.
+    pub(super) fn has_room(&self, pinned: usize) -> bool {
+        self.receive_queue.is_empty() || self.receive_bytes + pinned <= self.receive_limit
+    }
+
+    /// Queues a datagram; true if the socket must be announced.
+    pub(super) fn push(&mut self, datagram: Datagram, pinned: usize) -> bool {
+        self.receive_bytes += pinned;
+        self.receive_queue.push_back((datagram, pinned));
+        !core::mem::replace(&mut self.announced, true)
+    }
+
+    pub(super) fn set_error(&mut self, errno: Errno) -> bool {
+        self.error = Some(errno);
+        !core::mem::replace(&mut self.announced, true)
+    }
+
+    /// A frame of `bytes` has left; true if somebody waits for the room.
+    pub(super) fn on_sent(&mut self, bytes: usize) -> bool {
+        self.send_bytes = self.send_bytes.saturating_sub(bytes);
+        let room = self.send_bytes <= self.send_limit / 2;
+        room && core::mem::take(&mut self.send_waits) && !core::mem::replace(&mut self.announced, true)
+    }
+
+    /// Takes a datagram, or one datagram of a train.
+    fn pop(&mut self, whole_trains: bool) -> Option<Datagram> {
+        let (front, _) = self.receive_queue.front_mut()?;
+        if let Some(segment) = front.segment.filter(|_| !whole_trains)
+            && front.payload.len() > usize::from(segment)
+        {
+            let mut one = Datagram { payload: Payload::Empty, segment: None, ..front.clone() };
+            one.payload = front.payload.slice(0..usize::from(segment));
+            front.payload = front.payload.slice(usize::from(segment)..usize::MAX);
+            return Some(one);
+        }
+        let (mut datagram, pinned) = self.receive_queue.pop_front()?;
+        self.receive_bytes -= pinned;
+        if !whole_trains {
+            datagram.segment = None;
+        }
+        Some(datagram)
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness {
+            readable: !self.receive_queue.is_empty() || self.error.is_some(),
+            writable: self.send_bytes < self.send_limit,
+            error: self.error.is_some(),
+            closed: false,
+        }
+    }
+
+    fn set_option(&mut self, option: SocketOption) -> Result<(), Errno> {
+        match option {
+            SocketOption::Broadcast(on) => self.may_broadcast = on,
+            SocketOption::Ttl(0) => return Err(Errno::Inval),
+            SocketOption::Ttl(ttl) => self.ttl = Some(ttl),
+            SocketOption::Tos(tos) => self.tos = tos,
+            SocketOption::ReceiveBuffer(bytes) => self.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
+            SocketOption::SendBuffer(bytes) => self.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
+        }
+        Ok(())
+    }
+}
+
+impl Sockets {
+    /// A new UDP socket; ENFILE beyond the limit.
+    pub(crate) fn open_udp(&mut self, cx: &Context) -> Result<SocketId, Errno> {
+        let socket = UdpSocket {
+            local: None,
+            remote: None,
+            receive_queue: VecDeque::new(),
+            receive_bytes: 0,
+            receive_limit: cx.config.udp_receive_bytes as usize,
+            receive_drops: 0,
+            send_bytes: 0,
+            send_limit: cx.config.udp_send_bytes as usize,
+            send_waits: false,
+            error: None,
+            ttl: None,
+            tos: 0,
+            may_broadcast: false,
+            announced: false,
+        };
+        self.udp.insert(socket).map_err(|_| Errno::NFile)
+    }
+
+    /// bind(2): EINVAL if bound already, EADDRNOTAVAIL for an address that is not ours, EADDRINUSE.
+    pub(crate) fn bind_udp(&mut self, cx: &mut Context, inet: &Inet, id: SocketId, local: SocketAddr) -> Result<SocketAddr, Errno> {
+        let socket = self.udp.value(id).ok_or(Errno::BadF)?;
+        if socket.local.is_some() {
+            return Err(Errno::Inval);
+        }
+        let IpAddr::V4(address) = local.ip() else { return Err(Errno::AfNoSupport) };
+        let usable = address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || inet.addresses.is_ours(local.ip())
+            || inet.addresses.is_broadcast(local.ip());
+        if !usable {
+            return Err(Errno::AddrNotAvail);
+        }
+        let local = self.determine_local(cx, local)?;
+        self.demux.bind(local, id);
+        if let Some(socket) = self.udp.value_mut(id) {
+            socket.local = Some(local);
+        }
+        Ok(local)
+    }
+
+    /// The port wanted, or a free one drawn at random (RFC 6056 section 3.3.2).
+    fn determine_local(&self, cx: &mut Context, local: SocketAddr) -> Result<SocketAddr, Errno> {
+        if local.port() != 0 {
+            return if self.demux.is_free(local) { Ok(local) } else { Err(Errno::AddrInUse) };
+        }
+        let first = cx.random.below(EPHEMERAL);
+        (0..EPHEMERAL)
+            .map(|step| FIRST_EPHEMERAL + ((first + step) % EPHEMERAL) as u16)
+            .map(|port| SocketAddr::new(local.ip(), port))
+            .find(|candidate| self.demux.is_free(*candidate))
+            .ok_or(Errno::AddrNotAvail)
+    }
+
+    /// connect(2): binds if need be, to the address that reaches the peer.
+    pub(crate) fn connect_udp(
+        &mut self,
+        cx: &mut Context,
+        link: &Link,
+        inet: &Inet,
+        id: SocketId,
+        remote: SocketAddr,
+    ) -> Result<(), Errno> {
+        let socket = self.udp.value(id).ok_or(Errno::BadF)?;
+        if remote.port() == 0 || remote.ip().is_unspecified() {
+            return Err(Errno::AddrNotAvail);
+        }
+        let bound = socket.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let path = determine_allowed_path(cx, link, inet, remote.ip(), bound, socket.may_broadcast)?;
+        let port = match socket.local {
+            Some(local) => local.port(),
+            None => self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port(),
+        };
+        self.disconnect_udp(id);
+        let local = SocketAddr::new(path.source, port);
+        self.demux.connect(local, remote, id);
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        self.demux.unbind(socket.local.unwrap_or(local));
+        self.demux.bind(local, id);
+        socket.local = Some(local);
+        socket.remote = Some(remote);
+        Ok(())
+    }
+
+    fn disconnect_udp(&mut self, id: SocketId) {
+        let Some(socket) = self.udp.value_mut(id) else { return };
+        if let (Some(local), Some(remote)) = (socket.local, socket.remote.take()) {
+            self.demux.disconnect(local, remote);
+        }
+    }
+
+    /// Sends as many of `batch` as there is room for, and returns how many; the error is that of the first, if it failed.
+    ///
+    /// EDESTADDRREQ, EISCONN, EACCES (broadcast without leave), EMSGSIZE, EAGAIN (no room), what routing and the link refuse.
+    pub(crate) fn send_udp(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        id: SocketId,
+        batch: impl Iterator<Item = UdpSend>,
+    ) -> Result<usize, Errno> {
+        let mut path = None;
+        let mut sent = 0;
+        for send in batch {
+            match self.send_one(cx, link, inet, id, send, &mut path) {
+                Ok(()) => sent += 1,
+                Err(errno) if sent == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    fn send_one(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        id: SocketId,
+        send: UdpSend,
+        known: &mut Option<(SocketAddr, Path)>,
+    ) -> Result<(), Errno> {
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        if let Some(errno) = socket.error.take() {
+            return Err(errno);
+        }
+        let destination = determine_destination(socket, &send)?;
+        let datagrams = determine_size(&send)?;
+        if socket.send_bytes + send.payload.len() > socket.send_limit && socket.send_bytes > 0 {
+            socket.send_waits = true;
+            return Err(Errno::Again);
+        }
+        let bound = socket.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let may_broadcast = socket.may_broadcast;
+        let path = match *known {
+            Some((to, path)) if to == destination => path,
+            _ => determine_allowed_path(cx, link, inet, destination.ip(), bound, may_broadcast)?,
+        };
+        *known = Some((destination, path));
+        let port = match socket.local {
+            Some(local) => local.port(),
+            None => self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port(),
+        };
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        let mut frame = udp::build(SocketAddr::new(path.source, port), destination, send.payload.into(), send.segment);
+        if path.scope != Scope::Own {
+            socket.send_bytes += frame.payload.len();
+            frame.owner = Some(id);
+        }
+        let outgoing = Outgoing {
+            protocol: Protocol::UDP,
+            destination: destination.ip(),
+            ttl: socket.ttl.unwrap_or(if path.scope == Scope::Multicast { 1 } else { cx.config.ttl }),
+            tos: socket.tos,
+            dont_fragment: false,
+            transport_len: rumpnet_wire::udp::Header::LEN,
+        };
+        let charged = frame.owner.map_or(0, |_| frame.payload.len());
+        inet.send(cx, link, &path, &outgoing, frame).inspect_err(|_| {
+            if let Some(socket) = self.udp.value_mut(id) {
+                socket.send_bytes = socket.send_bytes.saturating_sub(charged);
+            }
+        })?;
+        cx.add(Counter::UdpSent, datagrams as u64);
+        Ok(())
+    }
+
+    /// recv(2): the next datagram; EAGAIN if there is none, or the pending error.
+    pub(crate) fn receive_udp(&mut self, id: SocketId, whole_trains: bool) -> Result<Datagram, Errno> {
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        if let Some(datagram) = socket.pop(whole_trains) {
+            return Ok(datagram);
+        }
+        Err(socket.error.take().unwrap_or(Errno::Again))
+    }
+
+    /// As [`Self::receive_udp`] until `limit` are taken or none is left; returns how many.
+    pub(crate) fn receive_udp_batch(&mut self, id: SocketId, out: &mut Vec<Datagram>, limit: usize) -> Result<usize, Errno> {
+        out.push(self.receive_udp(id, true)?);
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        let before = out.len();
+        out.extend(core::iter::from_fn(|| socket.pop(true)).take(limit.saturating_sub(1)));
+        Ok(1 + out.len() - before)
+    }
+
+    /// The next datagram without taking it (MSG_PEEK).
+    pub(crate) fn peek_udp(&self, id: SocketId) -> Result<Datagram, Errno> {
+        let socket = self.udp.value(id).ok_or(Errno::BadF)?;
+        let (front, _) = socket.receive_queue.front().ok_or(socket.error.unwrap_or(Errno::Again))?;
+        let first = front.segment.map_or(usize::MAX, usize::from);
+        Ok(Datagram { payload: front.payload.slice(0..first), segment: None, ..front.clone() })
+    }
+
+    /// Closes a socket; what it has queued to receive is lost, what waits at a port is still sent.
+    pub(crate) fn close_udp(&mut self, id: SocketId) -> Result<(), Errno> {
+        self.disconnect_udp(id);
+        let socket = self.udp.remove(id).ok_or(Errno::BadF)?;
+        if let Some(local) = socket.local {
+            self.demux.unbind(local);
+        }
+        Ok(())
+    }
+
+    /// The local and the remote address.
+    pub(crate) fn udp_addresses(&self, id: SocketId) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
+        self.udp.value(id).map(|socket| (socket.local, socket.remote)).ok_or(Errno::BadF)
+    }
+
+    /// Sets an option; EINVAL for an impossible value.
+    pub(crate) fn set_udp_option(&mut self, id: SocketId, option: SocketOption) -> Result<(), Errno> {
+        self.udp.value_mut(id).ok_or(Errno::BadF)?.set_option(option)
+    }
+
+    /// Takes the pending error (SO_ERROR).
+    pub(crate) fn take_udp_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
+        Ok(self.udp.value_mut(id).ok_or(Errno::BadF)?.error.take())
+    }
+
+    /// What a socket is ready for; one that is closed is ready for everything.
+    pub(crate) fn readiness(&self, id: SocketId) -> Readiness {
+        let closed = Readiness { readable: true, writable: true, error: false, closed: true };
+        self.udp.value(id).map_or(closed, UdpSocket::readiness)
+    }
+}
+
+/// A path that the socket may use: broadcasts need leave.
+fn determine_allowed_path(
+    cx: &Context,
+    link: &Link,
+    inet: &Inet,
+    destination: IpAddr,
+    source: Option<IpAddr>,
+    may_broadcast: bool,
+) -> Result<Path, Errno> {
+    if destination.is_ipv6() {
+        return Err(Errno::AfNoSupport);
+    }
+    let path = inet.determine_path(cx, link, destination, source)?;
+    if path.scope == Scope::Broadcast && !may_broadcast { Err(Errno::Acces) } else { Ok(path) }
+}
+
+fn determine_destination(socket: &UdpSocket, send: &UdpSend) -> Result<SocketAddr, Errno> {
+    match (socket.remote, send.destination) {
+        (Some(_), Some(_)) => Err(Errno::IsConn),
+        (Some(remote), None) => Ok(remote),
+        (None, Some(destination)) if destination.port() == 0 => Err(Errno::AddrNotAvail),
+        (None, Some(destination)) => Ok(destination),
+        (None, None) => Err(Errno::DestAddrReq),
+    }
+}
+
+/// How many datagrams it is; EMSGSIZE if it does not fit one packet, EINVAL for a segment size of 0.
+fn determine_size(send: &UdpSend) -> Result<usize, Errno> {
+    if send.payload.len() > udp::MAX_PAYLOAD {
+        return Err(Errno::MsgSize);
+    }
+    match send.segment {
+        Some(0) => Err(Errno::Inval),
+        Some(size) => Ok(send.payload.len().div_ceil(usize::from(size)).max(1)),
+        None => Ok(1),
+    }
+}
