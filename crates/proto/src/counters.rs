@@ -51,6 +51,7 @@ counters! {
         ArpAnnouncementsSent "ARP announcements sent";
         ArpConflicts "address conflicts seen";
         ArpDefended "address conflicts defended against";
+        ArpRefused "link addresses refused that contradict a permanent entry";
         ArpMoved "neighbours whose link address changed";
         OwnLinkAddressSeen "frames from a stranger using our link address";
         NeighborEvicted "neighbours evicted from a full table";

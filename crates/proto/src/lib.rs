@@ -25,6 +25,6 @@ pub use interface::{
 pub use name::{CloneName, InterfaceName};
 pub use neighbor::{NeighborReport, NeighborState};
 pub use request::{
-    AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply, KernelInfo,
-    Message, NeighborChange, NextHop, Operation, Reply, Request, RouteReport, Severity,
+    AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply,
+    KernelInfo, Message, NeighborChange, NextHop, Operation, Reply, Request, RouteReport, Severity,
 };

@@ -230,7 +230,9 @@ impl Offload {
     /// The same description for a frame whose first `len` bytes were cut off.
     pub fn without_front(self, len: usize) -> Self {
         let checksum = match self.checksum {
-            Checksum::Partial { start, offset } => Checksum::Partial { start: start.saturating_sub(len as u16), offset },
+            Checksum::Partial { start, offset } => {
+                Checksum::Partial { start: start.saturating_sub(len as u16), offset }
+            }
             other => other,
         };
         Self { checksum, ..self }
@@ -406,7 +408,11 @@ mod tests {
 
     #[test]
     fn a_received_frame_is_cut_in_either_piece() {
-        let frame = Frame { headers: Headers::copy_from(b"head").expect("fits"), payload: chain(&[b"tail"]), ..Frame::default() };
+        let frame = Frame {
+            headers: Headers::copy_from(b"head").expect("fits"),
+            payload: chain(&[b"tail"]),
+            ..Frame::default()
+        };
         for len in 0..=7 {
             let mut received = Received::from(frame.clone());
             received.advance(1);
@@ -419,7 +425,11 @@ mod tests {
     #[test]
     fn a_super_frame_counts_its_segments() {
         let gso = Gso { kind: GsoKind::Udp, size: 3, ecn: false };
-        let frame = Frame { payload: chain(&[b"abcdefgh"]), offload: Offload { gso: Some(gso), ..Offload::default() }, ..Frame::default() };
+        let frame = Frame {
+            payload: chain(&[b"abcdefgh"]),
+            offload: Offload { gso: Some(gso), ..Offload::default() },
+            ..Frame::default()
+        };
         assert_eq!(frame.segments(), 3);
     }
 

@@ -144,7 +144,11 @@ mod tests {
 
     #[test]
     fn presets_print_their_bytes() {
-        assert!(Config::tiny().to_string().ends_with("344064 bytes for one port, one socket and all shared queues"));
+        assert!(
+            Config::tiny()
+                .to_string()
+                .ends_with("344064 bytes for one port, one socket and all shared queues")
+        );
         assert!(Config::tiny().bytes() < Config::server().bytes() / 20);
     }
 }

@@ -33,10 +33,7 @@ pub(crate) enum Timer {
     /// The neighbour cache's earliest deadline.
     Neighbors,
     /// The next step of conflict detection for an address.
-    Address {
-        interface: u32,
-        address: IpAddr,
-    },
+    Address { interface: u32, address: IpAddr },
     /// The reassembly queue's earliest deadline.
     Fragments,
 }
@@ -144,10 +141,6 @@ impl Statistics {
         self.drops[reason as usize]
     }
 
-    pub(crate) fn interface(&self, index: u32) -> Option<&InterfaceStatistics> {
-        self.interfaces.get(index as usize)?.as_deref()
-    }
-
     pub(crate) fn interface_mut(&mut self, index: u32) -> Option<&mut InterfaceStatistics> {
         self.interfaces.get_mut(index as usize)?.as_deref_mut()
     }
@@ -200,7 +193,14 @@ impl Context {
     pub(crate) fn drop_received(&mut self, interface: u32, reason: DropReason, packet: &Received) {
         self.count_drop(interface, reason);
         if self.captures.want_drops(interface) {
-            self.captures.take(self.now, interface, Direction::In, Some(reason), packet.whole(), &mut self.events);
+            self.captures.take(
+                self.now,
+                interface,
+                Direction::In,
+                Some(reason),
+                packet.whole(),
+                &mut self.events,
+            );
         }
     }
 

@@ -35,12 +35,13 @@ use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, 
 pub use capture::{Captured, Direction};
 pub use config::Config;
 pub use context::{Event, Notice};
+pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
 pub use socket::{Datagram, Readiness, SocketId, SocketOption, UdpSend};
 
 use buffer::{Frame, Received};
-use context::{Context, Timer};
+use context::Context;
 use inet::Inet;
 use link::Link;
 use random::Random;
@@ -212,7 +213,12 @@ impl Stack {
 
     /// sendmmsg(2): sends as many as there is room for and returns how many; an error only if the first failed. EAGAIN
     /// leaves a wake-up armed.
-    pub fn udp_send(&mut self, now: Instant, id: SocketId, batch: impl IntoIterator<Item = UdpSend>) -> Result<usize, Errno> {
+    pub fn udp_send(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        batch: impl IntoIterator<Item = UdpSend>,
+    ) -> Result<usize, Errno> {
         self.enter(now);
         let Self { cx, link, inet, sockets } = self;
         let sent = sockets.send_udp(cx, link, inet, id, batch.into_iter());
@@ -226,7 +232,12 @@ impl Stack {
     }
 
     /// recvmmsg(2): up to `limit` datagrams or trains; EAGAIN if there is none.
-    pub fn udp_receive_batch(&mut self, id: SocketId, out: &mut Vec<Datagram>, limit: usize) -> Result<usize, Errno> {
+    pub fn udp_receive_batch(
+        &mut self,
+        id: SocketId,
+        out: &mut Vec<Datagram>,
+        limit: usize,
+    ) -> Result<usize, Errno> {
         self.sockets.receive_udp_batch(id, out, limit)
     }
 

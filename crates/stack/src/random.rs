@@ -9,19 +9,19 @@ pub type Seed = [u8; 16];
 
 /// A stream of random numbers.
 #[derive(Clone)]
-pub struct Random {
+pub(crate) struct Random {
     key: Seed,
     counter: u64,
 }
 
 impl Random {
     /// A stream that depends on `seed` alone.
-    pub const fn new(seed: Seed) -> Self {
+    pub(crate) const fn new(seed: Seed) -> Self {
         Self { key: seed, counter: 0 }
     }
 
     /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         self.counter += 1;
         let mut hasher = SipHasher24::new_with_key(&self.key);
         hasher.write_u64(self.counter);
@@ -29,12 +29,12 @@ impl Random {
     }
 
     /// A number below `bound`, which is not 0; its bias is below 2^-32 for bounds of 32 bits.
-    pub fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u32
     }
 
     /// A hasher state for one table, keyed by this stream so that no peer can aim at a bucket.
-    pub fn table_hasher(&mut self) -> TableHasher {
+    pub(crate) fn table_hasher(&mut self) -> TableHasher {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.next_u64().to_be_bytes());
         key[8..].copy_from_slice(&self.next_u64().to_be_bytes());
@@ -44,7 +44,7 @@ impl Random {
 
 /// Makes the hashers of one table.
 #[derive(Clone)]
-pub struct TableHasher([u8; 16]);
+pub(crate) struct TableHasher([u8; 16]);
 
 impl BuildHasher for TableHasher {
     type Hasher = SipHasher13;

@@ -37,7 +37,12 @@ impl Stack {
     }
 
     /// Adds an entry, in place of one with the same address, and of the primary one unless it is an alias.
-    fn replace_address(&mut self, index: u32, entry: InterfaceAddress, change: &AddressChange) -> Result<(), Errno> {
+    fn replace_address(
+        &mut self,
+        index: u32,
+        entry: InterfaceAddress,
+        change: &AddressChange,
+    ) -> Result<(), Errno> {
         let same_family = |entry: &&InterfaceAddress| entry.address.is_ipv4() == change.address.is_ipv4();
         let primary = self.inet.addresses.of(index).iter().find(same_family).map(|entry| entry.address);
         let keeps_first_place = primary == Some(change.address) || !change.alias;
@@ -49,7 +54,7 @@ impl Stack {
         let network = entry.network();
         self.inet.addresses.insert(index, entry, keeps_first_place)?;
         let route = Route { interface: index, gateway: None, connected: true };
-        if self.inet.routes.get(network.0, network.1).is_none() {
+        if self.inet.routes.exact(network.0, network.1).is_none() {
             self.inet.routes.insert(network.0, network.1, route);
         }
         Ok(())
@@ -66,7 +71,7 @@ impl Stack {
         }
         let network = entry.network();
         let mine = |route: &Route| route.connected && route.interface == index;
-        if self.inet.routes.get(network.0, network.1).is_some_and(mine) {
+        if self.inet.routes.exact(network.0, network.1).is_some_and(mine) {
             self.inet.routes.remove(network.0, network.1);
             if let Some(heir) = self.inet.addresses.heir_of(network) {
                 let route = Route { interface: heir, gateway: None, connected: true };

@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 
 use rumpnet_proto::{
-    AddressFlags, Capabilities, CloneName, ControlError, Counter, DropReason, Errno, InterfaceFlags, InterfaceName,
-    InterfaceReport, LinkKind, LinkState, Operation, Reply,
+    AddressFlags, Capabilities, CloneName, ControlError, Counter, DropReason, Errno, InterfaceFlags,
+    InterfaceName, InterfaceReport, LinkKind, LinkState, Operation, Reply,
 };
 use rumpnet_wire::ethernet;
 
@@ -46,7 +46,12 @@ impl Stack {
     /// Makes an interface whose far end is held by the caller, and returns its port.
     ///
     /// As [`Self::may_create`]; EINVAL also if the kind of the port is not the cloner's.
-    pub fn create_interface(&mut self, now: Instant, name: &str, port: PortConfig) -> Result<u32, ControlError> {
+    pub fn create_interface(
+        &mut self,
+        now: Instant,
+        name: &str,
+        port: PortConfig,
+    ) -> Result<u32, ControlError> {
         self.enter(now);
         self.create_with_port(name, port).map_err(refuse(Operation::CreateInterface, name))
     }
@@ -158,7 +163,8 @@ impl Stack {
     }
 
     pub(super) fn interfaces(&mut self, from: u32, reset: bool) -> Reply {
-        let mut indices: Vec<u32> = self.link.interfaces.from_index(from).take(PAGE + 1).map(|i| i.index).collect();
+        let mut indices: Vec<u32> =
+            self.link.interfaces.starting_at(from).take(PAGE + 1).map(|i| i.index).collect();
         let next = if indices.len() > PAGE { indices.pop() } else { None };
         let interfaces = indices.into_iter().filter_map(|index| self.report(index, reset)).collect();
         Reply::Interfaces { interfaces, next }
@@ -193,12 +199,20 @@ impl Stack {
             host_end: interface.host_end.clone(),
         };
         if reset {
-            *statistics = crate::context::InterfaceStatistics { host_drops: statistics.host_drops, ..Default::default() };
+            *statistics = crate::context::InterfaceStatistics {
+                host_drops: statistics.host_drops,
+                ..Default::default()
+            };
         }
         Some(report)
     }
 
-    pub(super) fn set_flags(&mut self, name: &str, set: InterfaceFlags, clear: InterfaceFlags) -> Result<(), Errno> {
+    pub(super) fn set_flags(
+        &mut self,
+        name: &str,
+        set: InterfaceFlags,
+        clear: InterfaceFlags,
+    ) -> Result<(), Errno> {
         if set.union(clear).intersects(InterfaceFlags::CANTCHANGE - InterfaceFlags::PROMISC) {
             return Err(Errno::Inval);
         }
@@ -242,7 +256,9 @@ impl Stack {
     pub fn set_link_state(&mut self, now: Instant, port: u32, state: LinkState) {
         self.enter(now);
         let index = self.link.ports.get(port).map(|port| port.interface);
-        let Some(interface) = index.and_then(|index| self.link.interfaces.by_index_mut(index)) else { return };
+        let Some(interface) = index.and_then(|index| self.link.interfaces.by_index_mut(index)) else {
+            return;
+        };
         let before = core::mem::replace(&mut interface.link_state, state);
         if before == state {
             return;
@@ -281,7 +297,12 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn set_capabilities(&mut self, name: &str, enable: Capabilities, disable: Capabilities) -> Result<(), Errno> {
+    pub(super) fn set_capabilities(
+        &mut self,
+        name: &str,
+        enable: Capabilities,
+        disable: Capabilities,
+    ) -> Result<(), Errno> {
         let interface = self.link.interfaces.by_name_mut(name)?;
         if !interface.capabilities.contains(enable.union(disable)) {
             return Err(Errno::Inval);
@@ -293,7 +314,12 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn add_link_address(&mut self, name: &str, address: ethernet::Address, active: bool) -> Result<(), Errno> {
+    pub(super) fn add_link_address(
+        &mut self,
+        name: &str,
+        address: ethernet::Address,
+        active: bool,
+    ) -> Result<(), Errno> {
         let interface = self.link.interfaces.by_name_mut(name)?;
         if interface.kind != LinkKind::Ethernet || address.is_multicast() || address.is_unspecified() {
             return Err(Errno::Inval);
@@ -317,7 +343,11 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn delete_link_address(&mut self, name: &str, address: ethernet::Address) -> Result<(), Errno> {
+    pub(super) fn delete_link_address(
+        &mut self,
+        name: &str,
+        address: ethernet::Address,
+    ) -> Result<(), Errno> {
         let interface = self.link.interfaces.by_name_mut(name)?;
         if interface.link_address == Some(address) {
             return Err(Errno::Busy);

@@ -40,23 +40,28 @@ impl Stack {
             Request::SetFlags { name, set, clear } => {
                 self.set_flags(&name, set, clear).map(done).map_err(refuse(Op::SetFlags, &name))
             }
-            Request::SetMtu { name, mtu } => self.set_mtu(&name, mtu).map(done).map_err(refuse(Op::SetMtu, &name)),
+            Request::SetMtu { name, mtu } => {
+                self.set_mtu(&name, mtu).map(done).map_err(refuse(Op::SetMtu, &name))
+            }
             Request::SetMetric { name, metric } => {
                 self.set_metric(&name, metric).map(done).map_err(refuse(Op::SetMetric, &name))
             }
-            Request::SetCapabilities { name, enable, disable } => {
-                self.set_capabilities(&name, enable, disable).map(done).map_err(refuse(Op::SetCapabilities, &name))
-            }
+            Request::SetCapabilities { name, enable, disable } => self
+                .set_capabilities(&name, enable, disable)
+                .map(done)
+                .map_err(refuse(Op::SetCapabilities, &name)),
             Request::AddAddress { name, change } => {
                 self.add_address(&name, &change).map(done).map_err(refuse(Op::AddAddress, &name))
             }
             Request::DeleteAddress { name, address } => self.delete_address(&name, address).map(done),
-            Request::AddLinkAddress { name, address, active } => {
-                self.add_link_address(&name, address, active).map(done).map_err(refuse(Op::AddLinkAddress, &name))
-            }
-            Request::DeleteLinkAddress { name, address } => {
-                self.delete_link_address(&name, address).map(done).map_err(refuse(Op::DeleteLinkAddress, &name))
-            }
+            Request::AddLinkAddress { name, address, active } => self
+                .add_link_address(&name, address, active)
+                .map(done)
+                .map_err(refuse(Op::AddLinkAddress, &name)),
+            Request::DeleteLinkAddress { name, address } => self
+                .delete_link_address(&name, address)
+                .map(done)
+                .map_err(refuse(Op::DeleteLinkAddress, &name)),
             Request::Neighbors { after } => Ok(self.neighbors(after)),
             Request::AddNeighbor(change) => self.add_neighbor(&change).map(done),
             Request::DeleteNeighbor { address } => self.delete_neighbor(address).map(done),

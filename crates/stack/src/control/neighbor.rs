@@ -2,10 +2,15 @@
 
 use core::net::IpAddr;
 
-use rumpnet_proto::{ControlError, DropReason, Errno, NeighborChange, NeighborReport, Operation, Reply};
+use rumpnet_proto::{
+    ControlError, Counter, DropReason, Errno, NeighborChange, NeighborReport, Operation, Reply,
+};
 
 use super::{PAGE, refuse};
-use crate::{Stack, inet::neighbor};
+use crate::{
+    Stack,
+    inet::neighbor::{Inserted, Listing, TableFull},
+};
 
 impl Stack {
     pub(super) fn neighbors(&self, after: Option<(u32, IpAddr)>) -> Reply {
@@ -24,7 +29,12 @@ impl Stack {
         Reply::Neighbors { neighbors, next: next.filter(|_| more) }
     }
 
-    fn neighbor_report(&self, interface: rumpnet_proto::InterfaceName, address: IpAddr, entry: &neighbor::Listing) -> NeighborReport {
+    fn neighbor_report(
+        &self,
+        interface: rumpnet_proto::InterfaceName,
+        address: IpAddr,
+        entry: &Listing,
+    ) -> NeighborReport {
         NeighborReport {
             address,
             link_address: entry.link_address,
@@ -40,8 +50,12 @@ impl Stack {
         let object = alloc::format!("{}", change.address);
         let index = self.interface_towards(change.address).map_err(refuse(Operation::Neighbor, &object))?;
         let key = (index, change.address);
-        let set = self.inet.neighbors.insert_static(self.cx.now, key, change.link_address, change.temporary, change.published);
-        let released = set.map_err(|_| ControlError::new(Operation::Neighbor, object, Errno::NoBufs))?;
+        let NeighborChange { link_address, temporary, published, .. } = *change;
+        let set = self.inet.neighbors.insert_static(self.cx.now, key, link_address, temporary, published);
+        let Inserted { released, dropped, evicted } =
+            set.map_err(|TableFull| ControlError::new(Operation::Neighbor, object, Errno::NoBufs))?;
+        self.cx.add(Counter::NeighborEvicted, u64::from(evicted));
+        dropped.iter().for_each(|frame| self.cx.drop_sent(index, DropReason::NeighborQueueFull, frame));
         let to = crate::link::LinkDestination {
             address: change.link_address,
             ethertype: rumpnet_wire::ethernet::EtherType::IPV4,
@@ -54,14 +68,15 @@ impl Stack {
 
     /// The Ethernet interface whose subnet an address lies in; ESRCH if none, as arp(8) says for hosts off the net.
     fn interface_towards(&self, address: IpAddr) -> Result<u32, Errno> {
-        let route = self.inet.routes.lookup(address).filter(|route| route.gateway.is_none()).ok_or(Errno::Srch)?;
+        let route =
+            self.inet.routes.lookup(address).filter(|route| route.gateway.is_none()).ok_or(Errno::Srch)?;
         let interface = self.link.interfaces.by_index(route.interface).ok_or(Errno::Srch)?;
         if interface.link_address.is_some() { Ok(route.interface) } else { Err(Errno::Srch) }
     }
 
     pub(super) fn delete_neighbor(&mut self, address: IpAddr) -> Result<(), ControlError> {
         let object = alloc::format!("{address}");
-        let interfaces = self.link.interfaces.from_index(1).map(|interface| interface.index);
+        let interfaces = self.link.interfaces.starting_at(1).map(|interface| interface.index);
         let index = interfaces.into_iter().find(|index| self.inet.neighbors.contains((*index, address)));
         let key = (index.ok_or(Errno::NoEnt).map_err(refuse(Operation::Neighbor, &object))?, address);
         let packets = self.inet.neighbors.remove(key).unwrap_or_default();
@@ -70,7 +85,13 @@ impl Stack {
     }
 
     pub(super) fn flush_neighbors(&mut self, permanent: bool) {
-        let keys: alloc::vec::Vec<_> = self.inet.neighbors.list_after(None).filter(|(_, entry)| permanent || !entry.is_permanent()).map(|(key, _)| key).collect();
+        let keys: alloc::vec::Vec<_> = self
+            .inet
+            .neighbors
+            .list_after(None)
+            .filter(|(_, entry)| permanent || !entry.is_permanent())
+            .map(|(key, _)| key)
+            .collect();
         for key in keys {
             let packets = self.inet.neighbors.remove(key).unwrap_or_default();
             packets.iter().for_each(|frame| self.cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));

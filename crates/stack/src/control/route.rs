@@ -17,8 +17,8 @@ impl Stack {
     }
 
     fn insert_route(&mut self, (address, prefix_len): (IpAddr, u8), via: &NextHop) -> Result<(), Errno> {
-        let network = Cidr::new(address, prefix_len).ok_or(Errno::Inval)?.network();
-        if self.inet.routes.get(network, prefix_len).is_some() {
+        let network = Cidr::new(address, prefix_len).ok_or(Errno::Inval)?.network().address();
+        if self.inet.routes.exact(network, prefix_len).is_some() {
             return Err(Errno::Exist);
         }
         if self.inet.routes.len() >= self.cx.config.routes as usize {
@@ -45,7 +45,7 @@ impl Stack {
     /// ESRCH if there is no such route.
     pub(super) fn delete_route(&mut self, (address, prefix_len): (IpAddr, u8)) -> Result<(), ControlError> {
         let object = alloc::format!("{address}/{prefix_len}");
-        let network = Cidr::new(address, prefix_len).ok_or(Errno::Inval).map(|cidr| cidr.network());
+        let network = Cidr::new(address, prefix_len).ok_or(Errno::Inval).map(|cidr| cidr.network().address());
         let network = network.map_err(refuse(Operation::Route, &object))?;
         let removed = self.inet.routes.remove(network, prefix_len);
         removed.map(|_| ()).ok_or(Errno::Srch).map_err(refuse(Operation::Route, &object))
@@ -53,9 +53,9 @@ impl Stack {
 
     pub(super) fn routes(&self, after: Option<(IpAddr, u8)>) -> Reply {
         let mut routes: Vec<RouteReport> = Vec::new();
-        for ((address, prefix_len), route) in self.inet.routes.iter_after(after).take(PAGE) {
-            if let Some(interface) = self.link.interfaces.by_index(route.interface) {
-                let (destination, gateway) = ((address, prefix_len), route.gateway);
+        for found in self.inet.routes_after(after).take(PAGE) {
+            if let Some(interface) = self.link.interfaces.by_index(found.value.interface) {
+                let (destination, gateway) = ((found.network, found.length), found.value.gateway);
                 routes.push(RouteReport { destination, gateway, interface: interface.name });
             }
         }

@@ -13,7 +13,9 @@ impl Stack {
             "net.inet.ip.dad_count" => exchange(&mut config.dad_count, value, 0, 100),
             "net.inet.ip.dad_optimistic" => switch(&mut config.dad_optimistic, value),
             "net.inet.icmp.bmcastecho" => switch(&mut config.icmp_broadcast_echo, value),
-            "net.inet.icmp.errppslimit" => exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX)),
+            "net.inet.icmp.errppslimit" => {
+                exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX))
+            }
             "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value, 256, 1 << 26),
             "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value, 256, 1 << 26),
             "net.inet.arp.keep" => {

@@ -73,7 +73,7 @@ impl InterfaceAddress {
     pub(crate) fn network(&self) -> (IpAddr, u8) {
         match self.peer {
             Some(peer) => (peer, if peer.is_ipv4() { 32 } else { 128 }),
-            None => (self.cidr().network(), self.prefix_len),
+            None => (self.cidr().network().address(), self.prefix_len),
         }
     }
 
@@ -136,7 +136,12 @@ impl Addresses {
     }
 
     /// Adds an address, at the front if it shall be the primary one; ENOBUFS beyond the limit.
-    pub(crate) fn insert(&mut self, interface: u32, entry: InterfaceAddress, primary: bool) -> Result<(), Errno> {
+    pub(crate) fn insert(
+        &mut self,
+        interface: u32,
+        entry: InterfaceAddress,
+        primary: bool,
+    ) -> Result<(), Errno> {
         if self.count >= self.limit {
             return Err(Errno::NoBufs);
         }
@@ -202,7 +207,8 @@ impl Addresses {
         let usable = |entry: &&InterfaceAddress| {
             entry.is_usable(optimistic) && entry.address.is_ipv4() == next_hop.is_ipv4()
         };
-        let near = |entry: &&InterfaceAddress| entry.peer == Some(next_hop) || entry.cidr().contains(next_hop);
+        let near =
+            |entry: &&InterfaceAddress| entry.peer == Some(next_hop) || entry.cidr().contains(next_hop);
         let addresses = || self.of(interface).iter().filter(usable);
         addresses().find(near).or_else(|| addresses().next()).map(|entry| entry.address)
     }
@@ -210,7 +216,10 @@ impl Addresses {
     /// Another interface with an address in this subnet, to take over its route.
     pub(crate) fn heir_of(&self, network: (IpAddr, u8)) -> Option<u32> {
         let lies_there = |entry: &InterfaceAddress| entry.network() == network;
-        self.by_interface.iter().find(|(_, addresses)| addresses.iter().any(lies_there)).map(|(index, _)| *index)
+        self.by_interface
+            .iter()
+            .find(|(_, addresses)| addresses.iter().any(lies_there))
+            .map(|(index, _)| *index)
     }
 }
 
@@ -239,7 +248,8 @@ mod tests {
 
     #[test]
     fn an_address_without_a_mask_is_classful() {
-        let lens = ["10.0.0.1", "172.16.0.1", "192.168.1.1", "fe80::1"].map(|text| entry(text, None).prefix_len);
+        let lens =
+            ["10.0.0.1", "172.16.0.1", "192.168.1.1", "fe80::1"].map(|text| entry(text, None).prefix_len);
         assert_eq!(lens, [8, 16, 24, 64]);
     }
 
@@ -253,7 +263,8 @@ mod tests {
     #[test]
     fn a_prefix_longer_than_its_family_is_invalid() {
         let address = "10.0.0.1".parse().expect("an address");
-        let change = AddressChange { address, prefix_len: Some(33), broadcast: None, peer: None, alias: true };
+        let change =
+            AddressChange { address, prefix_len: Some(33), broadcast: None, peer: None, alias: true };
         assert_eq!(InterfaceAddress::from_change(&change, true).map(|_| ()), Err(Errno::Inval));
     }
 
@@ -262,7 +273,9 @@ mod tests {
         let mut table = addresses();
         table.insert(2, entry("10.0.0.2", Some(24)), false).expect("room");
         table.insert(2, entry("10.1.0.2", Some(24)), false).expect("room");
-        let source = |hop: &str| table.source_for(2, hop.parse().expect("an address"), true).map(|a| alloc::format!("{a}"));
+        let source = |hop: &str| {
+            table.source_for(2, hop.parse().expect("an address"), true).map(|a| alloc::format!("{a}"))
+        };
         assert_eq!(source("10.1.0.9").as_deref(), Some("10.1.0.2"));
         assert_eq!(source("192.0.2.1").as_deref(), Some("10.0.0.2"));
         assert_eq!(source("2001:db8::1"), None);

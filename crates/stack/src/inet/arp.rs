@@ -47,7 +47,9 @@ impl Inet {
         match packet.operation {
             Operation::Request => cx.count(Counter::ArpRequestsReceived),
             Operation::Reply => cx.count(Counter::ArpRepliesReceived),
-            Operation::Other(_) => return cx.drop_received(index, DropReason::ArpMalformed, &incoming.packet),
+            Operation::Other(_) => {
+                return cx.drop_received(index, DropReason::ArpMalformed, &incoming.packet);
+            }
         }
         match self.determine_arp_disposition(link, index, &packet) {
             Disposition::Drop(reason) => cx.drop_received(index, reason, &incoming.packet),
@@ -87,7 +89,9 @@ impl Inet {
             }
             Some(_) => Disposition::Drop(DropReason::ArpNotForUs),
             None => match self.neighbors.published((index, IpAddr::V4(target))) {
-                Some(address) => Disposition::Accept { answer: Some(Answer::Published(address)), to_us: false },
+                Some(address) => {
+                    Disposition::Accept { answer: Some(Answer::Published(address)), to_us: false }
+                }
                 None => Disposition::Accept { answer: None, to_us: false },
             },
         }
@@ -105,6 +109,9 @@ impl Inet {
         };
         let key = (index, IpAddr::V4(packet.sender_protocol));
         let learned = self.neighbors.learn(cx.now, key, packet.sender_hardware, evidence);
+        if learned.refused {
+            cx.count(Counter::ArpRefused);
+        }
         if learned.moved.is_some() {
             cx.count(Counter::ArpMoved);
         }
@@ -138,7 +145,13 @@ impl Inet {
     }
 
     /// Asks for the link address of `target`, of the station `at` that had it last or of all.
-    fn request_arp(&self, cx: &mut Context, link: &mut Link, key: (u32, IpAddr), at: Option<ethernet::Address>) {
+    fn request_arp(
+        &self,
+        cx: &mut Context,
+        link: &mut Link,
+        key: (u32, IpAddr),
+        at: Option<ethernet::Address>,
+    ) {
         let (index, IpAddr::V4(target)) = key else { return };
         let Some(source) = self.addresses.source_for(index, key.1, cx.config.dad_optimistic) else { return };
         let (Some(hardware), IpAddr::V4(source)) =
@@ -166,10 +179,7 @@ impl Inet {
         frame: Frame,
     ) -> Result<(), Errno> {
         match self.neighbors.resolve(cx.now, key, frame) {
-            Resolve::Known { address, packet, ask } => {
-                if ask {
-                    self.request_arp(cx, link, key, Some(address));
-                }
+            Resolve::Known { address, packet } => {
                 link.send(cx, key.0, LinkDestination { address, ethertype: EtherType::IPV4 }, packet)
             }
             Resolve::Queued { ask, dropped, evicted } => {
@@ -198,7 +208,9 @@ impl Inet {
             match action {
                 TimeoutAction::Ask { at } => self.request_arp(cx, link, key, at),
                 TimeoutAction::GiveUp { packets } => {
-                    packets.iter().for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
+                    packets
+                        .iter()
+                        .for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
                     self.unreachable.extend(packets.iter().filter_map(|frame| frame.owner));
                 }
                 TimeoutAction::Forget => {}
@@ -211,8 +223,15 @@ impl Inet {
 const NEIGHBORS_AT_ONCE: usize = 64;
 
 /// Puts an ARP packet on the link; one that the link drops is counted there.
-pub(super) fn send_arp(cx: &mut Context, link: &mut Link, index: u32, to: ethernet::Address, packet: &Packet) {
-    let headers = Headers::copy_from(&packet.to_bytes()).expect("an ARP packet is shorter than the room for headers");
+pub(super) fn send_arp(
+    cx: &mut Context,
+    link: &mut Link,
+    index: u32,
+    to: ethernet::Address,
+    packet: &Packet,
+) {
+    let headers =
+        Headers::copy_from(&packet.to_bytes()).expect("an ARP packet is shorter than the room for headers");
     let frame = Frame { headers, ..Frame::default() };
     let _counted = link.send(cx, index, LinkDestination { address: to, ethertype: EtherType::ARP }, frame);
 }

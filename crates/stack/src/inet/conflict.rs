@@ -31,7 +31,13 @@ const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Inet {
     /// An address was added, or its interface came up: begin conflict detection.
-    pub(crate) fn start_conflict_detection(&mut self, cx: &mut Context, link: &mut Link, interface: u32, address: IpAddr) {
+    pub(crate) fn start_conflict_detection(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        interface: u32,
+        address: IpAddr,
+    ) {
         let resolves = link.interfaces.by_index(interface).is_some_and(|interface| interface.resolves());
         let probes = cx.config.dad_count;
         let Some(entry) = self.addresses.find_mut(interface, address) else { return };
@@ -50,8 +56,17 @@ impl Inet {
     }
 
     /// The next probe or announcement of an address is due.
-    pub(super) fn on_address_timer(&mut self, cx: &mut Context, link: &mut Link, interface: u32, address: IpAddr) {
-        let pause = PROBE_MIN + Duration::from_millis(u64::from(cx.random.below((PROBE_MAX.as_millis() - PROBE_MIN.as_millis()) as u32 + 1)));
+    pub(super) fn on_address_timer(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        interface: u32,
+        address: IpAddr,
+    ) {
+        let pause = PROBE_MIN
+            + Duration::from_millis(u64::from(
+                cx.random.below((PROBE_MAX.as_millis() - PROBE_MIN.as_millis()) as u32 + 1),
+            ));
         let Some(entry) = self.addresses.find_mut(interface, address) else { return };
         entry.timer = None;
         let next = if entry.probes_left > 0 {
@@ -119,7 +134,9 @@ impl Inet {
 
     /// Sends an ARP probe (sender address 0) or an announcement (sender and target the same).
     fn announce(&self, cx: &mut Context, link: &mut Link, index: u32, address: IpAddr, probe: bool) {
-        let Some(interface) = link.interfaces.by_index(index).filter(|interface| interface.resolves()) else { return };
+        let Some(interface) = link.interfaces.by_index(index).filter(|interface| interface.resolves()) else {
+            return;
+        };
         let (Some(hardware), IpAddr::V4(address)) = (interface.link_address, address) else { return };
         let packet = Packet {
             operation: Operation::Request,

@@ -5,7 +5,13 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use rumpnet_proto::{Counter, DropReason};
-use rumpnet_wire::{checksum::Sum, icmpv4::Message, ip::Protocol, ipv4::Header, udp};
+use rumpnet_wire::{
+    checksum::Sum,
+    icmpv4::{Message, UnreachableCode},
+    ip::Protocol,
+    ipv4::Header,
+    udp,
+};
 
 use super::{Delivery, Inet, ipv4::Outgoing};
 use crate::{
@@ -83,7 +89,9 @@ impl Inet {
             }
         };
         let refused = match message {
-            Message::EchoRequest { .. } if to_many && !cx.config.icmp_broadcast_echo => DropReason::IcmpBroadcastEcho,
+            Message::EchoRequest { .. } if to_many && !cx.config.icmp_broadcast_echo => {
+                DropReason::IcmpBroadcastEcho
+            }
             Message::EchoRequest { identifier, sequence } => {
                 packet.advance(Message::LEN);
                 self.answer_echo(cx, link, header, identifier, sequence, packet.into_payload());
@@ -93,7 +101,14 @@ impl Inet {
                 cx.count(Counter::IcmpEchoReplies);
                 packet.advance(Message::LEN);
                 let source = IpAddr::V4(header.source);
-                return Some(Delivery::EchoReply { source, identifier, sequence, ttl: header.ttl, interface, packet });
+                return Some(Delivery::EchoReply {
+                    source,
+                    identifier,
+                    sequence,
+                    ttl: header.ttl,
+                    interface,
+                    packet,
+                });
             }
             Message::DestinationUnreachable { .. }
             | Message::TimeExceeded { .. }
@@ -121,13 +136,16 @@ impl Inet {
     ) {
         cx.count(Counter::IcmpEchoRequests);
         let own = IpAddr::V4(request.destination);
-        let source = self.addresses.is_ours(own).then_some(own).or(request.destination.is_loopback().then_some(own));
+        let source = (self.addresses.is_ours(own) || request.destination.is_loopback()).then_some(own);
         let message = Message::EchoReply { identifier, sequence };
         self.send_icmp(cx, link, source, request.source, (cx.config.ttl, request.tos), message, data);
     }
 
     /// Sends an ICMP message; what cannot be sent is counted below.
-    #[expect(clippy::too_many_arguments, reason = "an ICMP message is all of these, and has one caller of each kind")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an ICMP message is all of these, and has one caller of each kind"
+    )]
     fn send_icmp(
         &mut self,
         cx: &mut Context,
@@ -150,10 +168,17 @@ impl Inet {
     /// Tells the sender of a packet, whose network header is marked, what is wrong with it.
     ///
     /// Never about errors, fragments but the first, groups or impossible sources (RFC 1122 section 3.2.2), nor too often.
-    pub(crate) fn send_icmp_error(&mut self, cx: &mut Context, link: &mut Link, kind: ErrorKind, packet: &Received) {
+    pub(crate) fn send_icmp_error(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        kind: ErrorKind,
+        packet: &Received,
+    ) {
         let quote = quote(packet);
-        let Ok(header) = Header::parse_header(&quote) else { return };
-        if header.fragment_offset != 0 || header.source.is_unspecified() || header.protocol == Protocol::ICMP {
+        let Ok((header, _)) = Header::parse_quoted(&quote) else { return };
+        if header.fragment_offset != 0 || header.source.is_unspecified() || header.protocol == Protocol::ICMP
+        {
             return;
         }
         let limit = cx.config.icmp_errors_per_second;
@@ -163,8 +188,8 @@ impl Inet {
         cx.count(Counter::IcmpErrorsSent);
         let message = Message::DestinationUnreachable {
             code: match kind {
-                ErrorKind::ProtocolUnreachable => 2,
-                ErrorKind::PortUnreachable => 3,
+                ErrorKind::ProtocolUnreachable => UnreachableCode::PROTOCOL,
+                ErrorKind::PortUnreachable => UnreachableCode::PORT,
             },
             next_hop_mtu: 0,
         };
@@ -175,28 +200,38 @@ impl Inet {
 
 /// What an echo or an error says in its IP header.
 pub(crate) const fn outgoing(destination: IpAddr, ttl: u8, tos: u8) -> Outgoing {
-    Outgoing { protocol: Protocol::ICMP, destination, ttl, tos, dont_fragment: false, transport_len: Message::LEN }
+    Outgoing {
+        protocol: Protocol::ICMP,
+        destination,
+        ttl,
+        tos,
+        dont_fragment: false,
+        transport_len: Message::LEN,
+    }
 }
 
 /// A message with its data and a full checksum, which no link computes for ICMP.
 pub(crate) fn build(message: Message, data: Payload) -> Frame {
     let mut frame = Frame { payload: data, ..Frame::default() };
-    let mut bytes = message.to_bytes();
     let mut sum = Sum::new();
-    sum.add(&bytes);
-    frame.payload.slices().iter().for_each(|slice| sum.add(slice));
-    bytes[2..4].copy_from_slice(&sum.finish().to_be_bytes());
+    frame.payload.slices().iter().for_each(|slice| {
+        sum.add(slice);
+    });
     let room = frame.headers.prepend(Message::LEN).expect("an ICMP header fits an empty frame");
-    room.copy_from_slice(&bytes);
+    room.copy_from_slice(&message.to_bytes(sum));
     frame.offload.checksum = Checksum::Verified;
     frame
 }
 
 fn parse(packet: &Received) -> Result<Message, DropReason> {
-    let Ok((message, _)) = Message::parse(packet.bytes()) else { return Err(DropReason::IcmpTruncated) };
+    let Ok((message, _)) = Message::parse_unverified(packet.bytes()) else {
+        return Err(DropReason::IcmpTruncated);
+    };
     if packet.offload.checksum == Checksum::Unverified {
         let mut sum = Sum::new();
-        packet.slices().for_each(|slice| sum.add(slice));
+        packet.slices().for_each(|slice| {
+            sum.add(slice);
+        });
         if sum.finish() != 0 {
             return Err(DropReason::IcmpChecksum);
         }
@@ -206,22 +241,24 @@ fn parse(packet: &Received) -> Result<Message, DropReason> {
 
 /// What a received error is about, if it quotes a packet that a socket of ours can have sent.
 fn determine_report(header: &Header, packet: &Received) -> Option<ErrorReport> {
-    let bytes = packet.bytes();
+    // The quote may lie in further slices; no more than an error's length of it matters.
+    let bytes: Vec<u8> = packet.slices().flatten().copied().take(MAX_ERROR).collect();
     let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
     let quoted = bytes.get(Message::LEN..)?;
-    let original = Header::parse_header(quoted).ok()?;
-    let transport = quoted.get(original.header_len()..)?;
+    let (original, transport) = Header::parse_quoted(quoted).ok()?;
     let (source, destination) = (IpAddr::V4(original.source), IpAddr::V4(original.destination));
     let offender = match original.protocol {
         Protocol::UDP => {
-            let (udp, _) = udp::Header::parse(transport).ok()?;
+            let (udp, _) = udp::Header::parse_quoted(transport).ok()?;
             Offender::Udp {
                 source: SocketAddr::new(source, udp.source_port),
                 destination: SocketAddr::new(destination, udp.destination_port),
             }
         }
-        Protocol::ICMP => match Message::parse(transport).ok()?.0 {
-            Message::EchoRequest { identifier, sequence } => Offender::Echo { destination, identifier, sequence },
+        Protocol::ICMP => match Message::parse_unverified(transport).ok()?.0 {
+            Message::EchoRequest { identifier, sequence } => {
+                Offender::Echo { destination, identifier, sequence }
+            }
             _ => return None,
         },
         _ => return None,

@@ -7,9 +7,10 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
+    Malformed, checksum,
     ethernet::{self, EtherType},
     ip::Protocol,
-    ipv4::{Header, Options},
+    ipv4::{Header, IpOption, Options},
 };
 
 use super::{
@@ -48,7 +49,12 @@ enum Disposition {
 
 impl Inet {
     /// An IPv4 packet has come in.
-    pub(super) fn receive_ipv4(&mut self, cx: &mut Context, link: &mut Link, incoming: Incoming) -> Option<Delivery> {
+    pub(super) fn receive_ipv4(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        incoming: Incoming,
+    ) -> Option<Delivery> {
         let Incoming { interface, mut packet, to_group, .. } = incoming;
         cx.count(Counter::IpReceived);
         let header = match parse(&packet) {
@@ -167,8 +173,11 @@ impl Inet {
             return Err(Errno::AfNoSupport);
         };
         let len = Header::LEN + frame.len();
-        let wire_len = frame.offload.gso.map_or(len, |gso| Header::LEN + outgoing.transport_len + usize::from(gso.size));
-        if len > usize::from(u16::MAX) || (wire_len > path.mtu as usize && (outgoing.dont_fragment || frame.offload.gso.is_some())) {
+        let wire_len =
+            frame.offload.gso.map_or(len, |gso| Header::LEN + outgoing.transport_len + usize::from(gso.size));
+        if len > usize::from(u16::MAX)
+            || (wire_len > path.mtu as usize && (outgoing.dont_fragment || frame.offload.gso.is_some()))
+        {
             cx.drop_sent(path.interface, DropReason::Ipv4MessageSize, &frame);
             return Err(Errno::MsgSize);
         }
@@ -193,7 +202,14 @@ impl Inet {
         self.send_on_link(cx, link, path, frame)
     }
 
-    fn send_fragments(&mut self, cx: &mut Context, link: &mut Link, path: &Path, header: &Header, mut frame: Frame) -> Result<(), Errno> {
+    fn send_fragments(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        path: &Path,
+        header: &Header,
+        mut frame: Frame,
+    ) -> Result<(), Errno> {
         if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
             crate::link::segment::complete_checksum(&mut frame);
         }
@@ -207,8 +223,17 @@ impl Inet {
         Ok(())
     }
 
-    fn send_on_link(&mut self, cx: &mut Context, link: &mut Link, path: &Path, frame: Frame) -> Result<(), Errno> {
-        let resolves = link.interfaces.by_index(path.interface).is_some_and(|interface| interface.link_address.is_some());
+    fn send_on_link(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        path: &Path,
+        frame: Frame,
+    ) -> Result<(), Errno> {
+        let resolves = link
+            .interfaces
+            .by_index(path.interface)
+            .is_some_and(|interface| interface.link_address.is_some());
         let address = match path.scope {
             Scope::Unicast if resolves => {
                 return self.send_to_neighbor(cx, link, (path.interface, path.next_hop), frame);
@@ -237,16 +262,15 @@ fn parse(packet: &Received) -> Result<Header, DropReason> {
     if first >> 4 != 4 {
         return Err(DropReason::Ipv4Version);
     }
-    let header = Header::parse_header(bytes).map_err(|fault| match fault {
-        rumpnet_wire::Malformed::Truncated => DropReason::Ipv4Truncated,
-        rumpnet_wire::Malformed::Checksum => DropReason::Ipv4Checksum,
-        rumpnet_wire::Malformed::Option => DropReason::Ipv4Options,
+    let (header, _) = Header::parse_quoted(bytes).map_err(|fault| match fault {
+        Malformed::Truncated => DropReason::Ipv4Truncated,
         _ => DropReason::Ipv4HeaderLength,
     })?;
-    if usize::from(header.total_len) > packet.len() || usize::from(header.total_len) < header.header_len() {
-        return Err(DropReason::Ipv4Truncated);
+    if checksum::of(&bytes[..header.header_len()]) != 0 {
+        return Err(DropReason::Ipv4Checksum);
     }
-    Ok(header)
+    // The payload may lie in further slices, so the length is held against all of them.
+    if usize::from(header.total_len) > packet.len() { Err(DropReason::Ipv4Truncated) } else { Ok(header) }
 }
 
 /// Sources that no host on a wire has (RFC 1122 section 3.2.1.3, RFC 6890).
@@ -255,10 +279,11 @@ fn is_martian_source(source: Ipv4Addr) -> bool {
 }
 
 fn determine_option_fault(options: &Options) -> Option<DropReason> {
-    use rumpnet_wire::ipv4::Option as Ipv4Option;
     options.iter().find_map(|option| match option {
         Err(_) => Some(DropReason::Ipv4Options),
-        Ok(Ipv4Option::LooseSourceRoute(_) | Ipv4Option::StrictSourceRoute(_)) => Some(DropReason::Ipv4SourceRoute),
+        Ok(IpOption::LooseSourceRoute(_) | IpOption::StrictSourceRoute(_)) => {
+            Some(DropReason::Ipv4SourceRoute)
+        }
         Ok(_) => None,
     })
 }

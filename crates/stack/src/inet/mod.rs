@@ -6,7 +6,7 @@
 pub(crate) mod address;
 mod arp;
 mod conflict;
-pub mod fragment;
+pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod ipv4;
 pub mod neighbor;
@@ -30,7 +30,7 @@ use crate::{
 };
 use address::Addresses;
 use fragment::Reassembly;
-use neighbor::{NeighborCache, NeighborLimits};
+use neighbor::{NeighborCache, NeighborLimits, Weight};
 use prefix::PrefixTable;
 use route::Route;
 
@@ -47,6 +47,12 @@ pub(crate) struct Inet {
     pub(crate) unreachable: Vec<Key>,
     neighbor_timer: Option<TimerId>,
     fragment_timer: Option<TimerId>,
+}
+
+impl Weight for Frame {
+    fn weight(&self) -> usize {
+        self.len()
+    }
 }
 
 /// What a received packet means to the sockets.
@@ -101,7 +107,12 @@ impl Inet {
     }
 
     /// A packet has come in by a link.
-    pub(crate) fn receive(&mut self, cx: &mut Context, link: &mut Link, incoming: Incoming) -> Option<Delivery> {
+    pub(crate) fn receive(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        incoming: Incoming,
+    ) -> Option<Delivery> {
         match incoming.ethertype {
             EtherType::ARP => {
                 self.receive_arp(cx, link, incoming);

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{Errno, InterfaceFlags, LinkKind};
 
-use super::Inet;
+use super::{Inet, prefix::Match};
 use crate::{context::Context, link::Link};
 
 /// Where packets to a destination go.
@@ -43,8 +43,17 @@ pub(crate) struct Path {
 impl Inet {
     /// The destinations of all routes by an interface.
     pub(crate) fn routes_by(&self, interface: u32) -> Vec<(IpAddr, u8)> {
-        let by = self.routes.iter_after(None).filter(|(_, route)| route.interface == interface);
-        by.map(|(destination, _)| destination).collect()
+        let by = self.routes.iter().filter(|found| found.value.interface == interface);
+        by.map(|found| (found.network, found.length)).collect()
+    }
+
+    /// Routes in their order, from the start or after one already seen.
+    pub(crate) fn routes_after(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = Match<'_, Route>> {
+        let (first, rest) = match after {
+            None => (Some(self.routes.iter()), None),
+            Some((network, length)) => (None, Some(self.routes.iter_after(network, length))),
+        };
+        first.into_iter().flatten().chain(rest.into_iter().flatten())
     }
 
     /// The way to `destination`, from `source` if one is wanted.
@@ -96,7 +105,7 @@ impl Inet {
     /// The loopback that packets to ourselves take: the first one that is up.
     fn loopback(&self, link: &Link) -> Result<u32, Errno> {
         let is_loopback = |kind| matches!(kind, LinkKind::Loopback);
-        let mut loopbacks = link.interfaces.from_index(1).filter(|interface| is_loopback(interface.kind));
+        let mut loopbacks = link.interfaces.starting_at(1).filter(|interface| is_loopback(interface.kind));
         loopbacks.find(|interface| interface.is_up()).map(|interface| interface.index).ok_or(Errno::NetDown)
     }
 
@@ -113,7 +122,8 @@ impl Inet {
             })
         };
         let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.interface);
-        default.filter(able).or_else(|| link.interfaces.from_index(1).map(|interface| interface.index).find(able))
+        default
+            .filter(able)
+            .or_else(|| link.interfaces.starting_at(1).map(|interface| interface.index).find(able))
     }
 }
-

@@ -14,9 +14,6 @@ use crate::{
 /// The most payload that one datagram over IPv4 carries, in bytes.
 pub(crate) const MAX_PAYLOAD: usize = 65_535 - ipv4::Header::LEN - Header::LEN;
 
-/// Where the checksum lies in the header.
-const CHECKSUM_OFFSET: u16 = 6;
-
 /// A UDP packet for us; `packet` has its cursor at the UDP header.
 pub(super) fn receive(
     cx: &mut Context,
@@ -48,8 +45,12 @@ pub(super) fn receive(
 }
 
 /// Checks length and checksum; cuts padding.
-fn determine_ports(packet: &mut Received, source: IpAddr, destination: IpAddr) -> Result<(u16, u16), DropReason> {
-    let Ok((header, _)) = Header::parse(packet.bytes()) else { return Err(DropReason::UdpTruncated) };
+fn determine_ports(
+    packet: &mut Received,
+    source: IpAddr,
+    destination: IpAddr,
+) -> Result<(u16, u16), DropReason> {
+    let Ok((header, _)) = Header::parse_quoted(packet.bytes()) else { return Err(DropReason::UdpTruncated) };
     // A super-frame's length field speaks of the whole.
     let len = usize::from(header.length);
     if len < Header::LEN || len > packet.len() {
@@ -64,12 +65,19 @@ fn determine_ports(packet: &mut Received, source: IpAddr, destination: IpAddr) -
 
 fn verify(packet: &Received, source: IpAddr, destination: IpAddr) -> Result<(), DropReason> {
     let mut sum = ip::pseudo_header(source, destination, Protocol::UDP, packet.len() as u32);
-    packet.slices().for_each(|slice| sum.add(slice));
+    packet.slices().for_each(|slice| {
+        sum.add(slice);
+    });
     if sum.finish() == 0 { Ok(()) } else { Err(DropReason::UdpChecksum) }
 }
 
 /// A datagram, or a train of them with `segment` bytes of payload each, behind a UDP header whose checksum is partial.
-pub(crate) fn build(source: SocketAddr, destination: SocketAddr, payload: Payload, segment: Option<u16>) -> Frame {
+pub(crate) fn build(
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Payload,
+    segment: Option<u16>,
+) -> Frame {
     let length = Header::LEN + payload.len();
     let pseudo = ip::pseudo_header(source.ip(), destination.ip(), Protocol::UDP, length as u32);
     let header = Header {
@@ -78,10 +86,15 @@ pub(crate) fn build(source: SocketAddr, destination: SocketAddr, payload: Payloa
         length: length as u16,
         checksum: pseudo.fold(),
     };
-    let gso = segment.filter(|size| payload.len() > usize::from(*size)).map(|size| Gso { kind: GsoKind::Udp, size, ecn: false });
+    let gso = segment.filter(|size| payload.len() > usize::from(*size)).map(|size| Gso {
+        kind: GsoKind::Udp,
+        size,
+        ecn: false,
+    });
     let mut frame = Frame { payload, ..Frame::default() };
     let room = frame.headers.prepend(Header::LEN).expect("a UDP header fits an empty frame");
     room.copy_from_slice(&header.to_bytes());
-    frame.offload = Offload { checksum: Checksum::Partial { start: 0, offset: CHECKSUM_OFFSET }, gso };
+    frame.offload =
+        Offload { checksum: Checksum::Partial { start: 0, offset: Header::CHECKSUM_OFFSET as u16 }, gso };
     frame
 }

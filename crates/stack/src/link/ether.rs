@@ -55,7 +55,11 @@ fn determine_address_fault(interface: &Interface, header: &Header) -> Option<Dro
 }
 
 /// What is wrong with a packet whatever its link, if anything; the cursor is past the link header.
-pub(super) fn determine_fault(interface: &Interface, packet: &Received, ethertype: EtherType) -> Option<DropReason> {
+pub(super) fn determine_fault(
+    interface: &Interface,
+    packet: &Received,
+    ethertype: EtherType,
+) -> Option<DropReason> {
     if !interface.is_up() {
         return Some(DropReason::LinkDown);
     }
@@ -105,7 +109,11 @@ pub(super) fn refuse(cx: &mut Context, index: u32, reason: DropReason, frame: &R
 }
 
 /// Puts the Ethernet header before a packet.
-pub(super) fn encapsulate(interface: &Interface, to: LinkDestination, frame: &mut Frame) -> Result<(), Errno> {
+pub(super) fn encapsulate(
+    interface: &Interface,
+    to: LinkDestination,
+    frame: &mut Frame,
+) -> Result<(), Errno> {
     let source = interface.link_address.ok_or(Errno::AddrNotAvail)?;
     let header = Header { destination: to.address, source, ethertype: to.ethertype };
     let room = frame.headers.prepend(Header::LEN).ok_or(Errno::NoBufs)?;

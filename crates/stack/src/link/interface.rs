@@ -26,8 +26,8 @@ pub(crate) struct Interface {
     pub(crate) link_state: LinkState,
     /// The port its frames leave by; none for the loopback.
     pub(crate) port: Option<u32>,
-    /// Joined multicast groups, each with the number of those who joined it.
-    pub(crate) groups: Vec<(ethernet::Address, u32)>,
+    /// Joined multicast groups.
+    pub(crate) groups: Vec<ethernet::Address>,
     pub(crate) host_end: Option<String>,
     /// Whether a stranger with our link address was reported.
     pub(crate) stranger_reported: bool,
@@ -92,24 +92,13 @@ impl Interface {
     /// Whether frames to this multicast address are for us.
     pub(crate) fn wants_group(&self, group: ethernet::Address) -> bool {
         self.flags.intersects(InterfaceFlags::ALLMULTI | InterfaceFlags::PROMISC)
-            || self.groups.iter().any(|(joined, _)| *joined == group)
+            || self.groups.contains(&group)
     }
 
     pub(crate) fn join(&mut self, group: ethernet::Address) {
-        match self.groups.iter_mut().find(|(joined, _)| *joined == group) {
-            Some((_, members)) => *members += 1,
-            None => self.groups.push((group, 1)),
+        if !self.groups.contains(&group) {
+            self.groups.push(group);
         }
-    }
-
-    /// ENXIO if the group was never joined.
-    pub(crate) fn leave(&mut self, group: ethernet::Address) -> Result<(), Errno> {
-        let place = self.groups.iter().position(|(joined, _)| *joined == group).ok_or(Errno::Nxio)?;
-        self.groups[place].1 -= 1;
-        if self.groups[place].1 == 0 {
-            self.groups.swap_remove(place);
-        }
-        Ok(())
     }
 }
 
@@ -171,7 +160,7 @@ impl InterfaceTable {
     }
 
     /// Interfaces from index `from` on, in the order of their indices.
-    pub(crate) fn from_index(&self, from: u32) -> impl Iterator<Item = &Interface> {
+    pub(crate) fn starting_at(&self, from: u32) -> impl Iterator<Item = &Interface> {
         self.by_index.iter().skip(from.saturating_sub(1) as usize).flatten().map(|interface| &**interface)
     }
 }
@@ -200,15 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_wanted_until_its_last_member_leaves() {
+    fn only_a_joined_group_is_wanted_unless_all_are() {
         let group = ethernet::Address([1, 0, 0x5e, 0, 0, 1]);
         let mut interface = Interface::new("virt0".parse().expect("a name"), 1, LinkKind::Ethernet);
-        interface.join(group);
-        interface.join(group);
-        assert_eq!(interface.leave(group), Ok(()));
-        assert!(interface.wants_group(group));
-        assert_eq!(interface.leave(group), Ok(()));
         assert!(!interface.wants_group(group));
-        assert_eq!(interface.leave(group), Err(Errno::Nxio));
+        interface.flags |= InterfaceFlags::ALLMULTI;
+        assert!(interface.wants_group(group));
+        interface.flags -= InterfaceFlags::ALLMULTI;
+        interface.join(group);
+        assert!(interface.wants_group(group));
     }
 }

@@ -72,7 +72,13 @@ impl Link {
     /// Sends a packet by an interface; `to` is ignored on links without Ethernet but for its protocol.
     ///
     /// ENETDOWN if the interface is down, ENOBUFS if its queue is full; either way the frame is counted as dropped.
-    pub(crate) fn send(&mut self, cx: &mut Context, index: u32, to: LinkDestination, mut frame: Frame) -> Result<(), Errno> {
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        index: u32,
+        to: LinkDestination,
+        mut frame: Frame,
+    ) -> Result<(), Errno> {
         let Some(interface) = self.interfaces.by_index(index) else { return Err(Errno::Nxio) };
         if !interface.is_up() {
             cx.drop_sent(index, DropReason::LinkDown, &frame);
@@ -95,13 +101,21 @@ impl Link {
     }
 
     fn enqueue(&mut self, cx: &mut Context, index: u32, port: u32, frame: Frame) -> Result<(), Errno> {
-        self.ports.push(cx, port, frame).map_err(|(reason, frame)| {
+        if let Some(reason) = self.ports.determine_refusal(cx, port, frame.len()) {
             cx.drop_sent(index, reason, &frame);
-            Errno::NoBufs
-        })
+            return Err(Errno::NoBufs);
+        }
+        self.ports.push(port, frame);
+        Ok(())
     }
 
-    fn send_to_self(&mut self, cx: &mut Context, index: u32, ethertype: EtherType, frame: Frame) -> Result<(), Errno> {
+    fn send_to_self(
+        &mut self,
+        cx: &mut Context,
+        index: u32,
+        ethertype: EtherType,
+        frame: Frame,
+    ) -> Result<(), Errno> {
         if self.loopback.len() >= LOOPBACK_QUEUE {
             cx.drop_sent(index, DropReason::LoopbackQueueFull, &frame);
             return Err(Errno::NoBufs);
@@ -154,6 +168,7 @@ fn count_sent(cx: &mut Context, index: u32, frame: &Frame, header_len: usize, mu
     let Some(statistics) = cx.statistics.interface_mut(index) else { return };
     let segments = frame.segments() as u64;
     statistics.counters.output_packets += segments;
-    statistics.counters.output_bytes += (frame.len() + (segments as usize - 1) * (frame.headers.len().max(header_len))) as u64;
+    statistics.counters.output_bytes +=
+        (frame.len() + (segments as usize - 1) * (frame.headers.len().max(header_len))) as u64;
     statistics.counters.output_multicasts += u64::from(multicast);
 }

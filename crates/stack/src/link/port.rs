@@ -116,7 +116,16 @@ pub(crate) struct Ports {
 impl Port {
     fn new(interface: u32, header_len: usize, offloads: Offloads) -> Self {
         let (queue, segments) = (VecDeque::new(), VecDeque::new());
-        Self { interface, header_len, offloads, enabled: offloads, queue, segments, queued_bytes: 0, ready: false }
+        Self {
+            interface,
+            header_len,
+            offloads,
+            enabled: offloads,
+            queue,
+            segments,
+            queued_bytes: 0,
+            ready: false,
+        }
     }
 
     fn may_leave_checksum(&self) -> bool {
@@ -173,21 +182,22 @@ impl Ports {
         };
     }
 
-    /// Queues a frame; gives it back with the reason if there is no room.
-    pub(crate) fn push(&mut self, cx: &Context, port: u32, frame: Frame) -> Result<(), (DropReason, Frame)> {
-        let Some(open) = self.ports.get_mut(port as usize).and_then(Option::as_mut) else {
-            return Err((DropReason::LinkNoPort, frame));
-        };
-        let bytes = open.queued_bytes + frame.len();
-        if open.queue.len() >= cx.config.port_queue as usize || bytes > cx.config.port_queue_bytes as usize {
-            return Err((DropReason::LinkQueueFull, frame));
-        }
-        open.queued_bytes = bytes;
+    /// Why a frame of so many bytes cannot be queued, if it cannot.
+    pub(crate) fn determine_refusal(&self, cx: &Context, port: u32, bytes: usize) -> Option<DropReason> {
+        let Some(open) = self.get(port) else { return Some(DropReason::LinkNoPort) };
+        let full = open.queue.len() >= cx.config.port_queue as usize
+            || open.queued_bytes + bytes > cx.config.port_queue_bytes as usize;
+        full.then_some(DropReason::LinkQueueFull)
+    }
+
+    /// Queues a frame that was not refused.
+    pub(crate) fn push(&mut self, port: u32, frame: Frame) {
+        let Some(open) = self.ports.get_mut(port as usize).and_then(Option::as_mut) else { return };
+        open.queued_bytes += frame.len();
         open.queue.push_back(frame);
         if !core::mem::replace(&mut open.ready, true) {
             self.ready.push_back(port);
         }
-        Ok(())
     }
 
     /// The next frame for the wire of `port`, with software doing what the far end cannot.

@@ -56,7 +56,13 @@ impl EchoSessions {
     }
 
     /// Opens a session; returns it with the address that it sends from.
-    pub(crate) fn open(&mut self, cx: &mut Context, link: &Link, inet: &Inet, mut options: EchoOptions) -> Result<(Key, IpAddr), Errno> {
+    pub(crate) fn open(
+        &mut self,
+        cx: &mut Context,
+        link: &Link,
+        inet: &Inet,
+        mut options: EchoOptions,
+    ) -> Result<(Key, IpAddr), Errno> {
         if options.size > MAX_SIZE {
             return Err(Errno::MsgSize);
         }
@@ -71,7 +77,13 @@ impl EchoSessions {
         let first = cx.random.next_u64() as u16;
         let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
         let identifier = candidates.find(|id| !self.by_identifier.contains_key(id)).ok_or(Errno::NoBufs)?;
-        let session = Session { options, identifier, sent: VecDeque::new(), replies: VecDeque::new(), announced: false };
+        let session = Session {
+            options,
+            identifier,
+            sent: VecDeque::new(),
+            replies: VecDeque::new(),
+            announced: false,
+        };
         let key = self.sessions.insert(session).map_err(|_| Errno::NFile)?;
         self.by_identifier.insert(identifier, key);
         Ok((key, path.source))
@@ -84,7 +96,14 @@ impl EchoSessions {
     }
 
     /// Sends one request; what routing, the link or a neighbour refuse.
-    pub(crate) fn send(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key, sequence: u16) -> Result<(), Errno> {
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        key: Key,
+        sequence: u16,
+    ) -> Result<(), Errno> {
         let session = self.sessions.value_mut(key).ok_or(Errno::BadF)?;
         let EchoOptions { destination, source, ttl, size } = session.options;
         let path = inet.determine_path(cx, link, destination, source)?;
@@ -137,7 +156,9 @@ impl EchoSessions {
         report: &ErrorReport,
     ) {
         let Some(key) = self.by_identifier.get(&identifier).copied() else { return };
-        let Some(session) = self.sessions.value_mut(key).filter(|session| session.options.destination == destination) else {
+        let Some(session) =
+            self.sessions.value_mut(key).filter(|session| session.options.destination == destination)
+        else {
             return;
         };
         let sent = session.sent.iter().find(|sent| sent.sequence == sequence);

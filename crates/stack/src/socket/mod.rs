@@ -183,7 +183,14 @@ impl Sockets {
 }
 
 /// Nobody listens there: counted, and said to the sender unless it asked many.
-fn refuse(cx: &mut Context, link: &mut Link, inet: &mut Inet, interface: u32, to_many: bool, packet: &Received) {
+fn refuse(
+    cx: &mut Context,
+    link: &mut Link,
+    inet: &mut Inet,
+    interface: u32,
+    to_many: bool,
+    packet: &Received,
+) {
     cx.drop_received(interface, DropReason::UdpNoSocket, packet);
     if !to_many {
         inet.send_icmp_error(cx, link, ErrorKind::PortUnreachable, packet);

@@ -137,7 +137,9 @@ impl UdpSocket {
             SocketOption::Ttl(0) => return Err(Errno::Inval),
             SocketOption::Ttl(ttl) => self.ttl = Some(ttl),
             SocketOption::Tos(tos) => self.tos = tos,
-            SocketOption::ReceiveBuffer(bytes) => self.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
+            SocketOption::ReceiveBuffer(bytes) => {
+                self.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize
+            }
             SocketOption::SendBuffer(bytes) => self.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
         }
         Ok(())
@@ -167,7 +169,13 @@ impl Sockets {
     }
 
     /// bind(2): EINVAL if bound already, EADDRNOTAVAIL for an address that is not ours, EADDRINUSE.
-    pub(crate) fn bind_udp(&mut self, cx: &mut Context, inet: &Inet, id: SocketId, local: SocketAddr) -> Result<SocketAddr, Errno> {
+    pub(crate) fn bind_udp(
+        &mut self,
+        cx: &mut Context,
+        inet: &Inet,
+        id: SocketId,
+        local: SocketAddr,
+    ) -> Result<SocketAddr, Errno> {
         let socket = self.udp.value(id).ok_or(Errno::BadF)?;
         if socket.local.is_some() {
             return Err(Errno::Inval);
@@ -219,7 +227,9 @@ impl Sockets {
         let path = determine_allowed_path(cx, link, inet, remote.ip(), bound, socket.may_broadcast)?;
         let port = match socket.local {
             Some(local) => local.port(),
-            None => self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port(),
+            None => {
+                self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port()
+            }
         };
         self.disconnect_udp(id);
         let local = SocketAddr::new(path.source, port);
@@ -290,10 +300,13 @@ impl Sockets {
         *known = Some((destination, path));
         let port = match socket.local {
             Some(local) => local.port(),
-            None => self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port(),
+            None => {
+                self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port()
+            }
         };
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
-        let mut frame = udp::build(SocketAddr::new(path.source, port), destination, send.payload.into(), send.segment);
+        let mut frame =
+            udp::build(SocketAddr::new(path.source, port), destination, send.payload.into(), send.segment);
         if path.scope != Scope::Own {
             socket.send_bytes += frame.payload.len();
             frame.owner = Some(id);
@@ -326,7 +339,12 @@ impl Sockets {
     }
 
     /// As [`Self::receive_udp`] until `limit` are taken or none is left; returns how many.
-    pub(crate) fn receive_udp_batch(&mut self, id: SocketId, out: &mut Vec<Datagram>, limit: usize) -> Result<usize, Errno> {
+    pub(crate) fn receive_udp_batch(
+        &mut self,
+        id: SocketId,
+        out: &mut Vec<Datagram>,
+        limit: usize,
+    ) -> Result<usize, Errno> {
         out.push(self.receive_udp(id, true)?);
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
         let before = out.len();
@@ -337,7 +355,7 @@ impl Sockets {
     /// The next datagram without taking it (MSG_PEEK).
     pub(crate) fn peek_udp(&self, id: SocketId) -> Result<Datagram, Errno> {
         let socket = self.udp.value(id).ok_or(Errno::BadF)?;
-        let (front, _) = socket.receive_queue.front().ok_or(socket.error.unwrap_or(Errno::Again))?;
+        let (front, _) = socket.receive_queue.front().ok_or_else(|| socket.error.unwrap_or(Errno::Again))?;
         let first = front.segment.map_or(usize::MAX, usize::from);
         Ok(Datagram { payload: front.payload.slice(0..first), segment: None, ..front.clone() })
     }
@@ -353,7 +371,10 @@ impl Sockets {
     }
 
     /// The local and the remote address.
-    pub(crate) fn udp_addresses(&self, id: SocketId) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
+    pub(crate) fn udp_addresses(
+        &self,
+        id: SocketId,
+    ) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
         self.udp.value(id).map(|socket| (socket.local, socket.remote)).ok_or(Errno::BadF)
     }
 
