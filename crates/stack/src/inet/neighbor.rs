@@ -27,6 +27,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Bound;
 
+use rumpnet_proto::NeighborState;
 use rumpnet_wire::ethernet::Address;
 
 use crate::slab::{Key, Slab};
@@ -155,23 +156,6 @@ pub enum TimeoutAction<P> {
     },
     /// Nothing; the entry has lapsed and is gone.
     Forget,
-}
-
-/// How far the resolution of an address has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NeighborState {
-    /// Asked, not yet answered.
-    Incomplete,
-    /// Known and confirmed.
-    Reachable,
-    /// Known, not confirmed lately.
-    Stale,
-    /// Being confirmed.
-    Probe,
-    /// Asked without an answer.
-    Failed,
-    /// Set by hand; never expires.
-    Permanent,
 }
 
 /// An entry as arp(8) and ndp(8) list it.
