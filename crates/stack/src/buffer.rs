@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::slab::Key;
 
@@ -354,8 +354,12 @@ impl Received {
 
     /// What has not yet been read, shared.
     pub fn into_payload(self) -> Payload {
-        let mut payload = Payload::from(self.data.slice(self.cursor..));
-        payload.append(self.more);
+        let mut first = self.data;
+        first.advance(self.cursor);
+        let mut payload = Payload::from(first);
+        if !matches!(self.more, Payload::Empty) {
+            payload.append(self.more);
+        }
         payload
     }
 

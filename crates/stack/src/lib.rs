@@ -77,18 +77,19 @@ impl Stack {
     /// Frames have come in by a port; what they cause waits in ports, sockets and events.
     pub fn receive(&mut self, now: Instant, port: u32, batch: impl IntoIterator<Item = Received>) {
         self.enter(now);
-        for frame in batch {
-            self.receive_frame(port, frame);
+        for mut frame in batch {
+            self.receive_frame(port, &mut frame);
         }
         self.leave();
     }
 
-    fn receive_frame(&mut self, port: u32, frame: Received) {
+    #[inline]
+    fn receive_frame(&mut self, port: u32, frame: &mut Received) {
         let Self { cx, link, inet, sockets } = self;
         if let Some(incoming) = link.receive(cx, port, frame)
-            && let Some(delivery) = inet.receive(cx, link, incoming)
+            && let Some(delivery) = inet.receive(cx, link, &incoming, frame)
         {
-            sockets.receive(cx, link, inet, delivery);
+            sockets.receive(cx, link, inet, delivery, frame);
         }
     }
 
@@ -184,9 +185,9 @@ impl Stack {
     fn leave(&mut self) {
         let Self { cx, link, inet, sockets } = self;
         for _ in 0..LOOPED_AT_ONCE {
-            let Some(incoming) = link.next_looped(cx) else { break };
-            if let Some(delivery) = inet.receive(cx, link, incoming) {
-                sockets.receive(cx, link, inet, delivery);
+            let Some((incoming, mut packet)) = link.next_looped(cx) else { break };
+            if let Some(delivery) = inet.receive(cx, link, &incoming, &mut packet) {
+                sockets.receive(cx, link, inet, delivery, &mut packet);
             }
         }
         inet.rearm(cx);

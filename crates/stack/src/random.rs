@@ -1,8 +1,9 @@
 //! Random numbers from the seed given at boot: a keyed hash of a counter, so that a replay draws the same ones.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::Hasher;
 
-use siphasher::sip::{SipHasher13, SipHasher24};
+use foldhash::fast::FixedState;
+use siphasher::sip::SipHasher24;
 
 /// The secret that everything random is drawn from.
 pub type Seed = [u8; 16];
@@ -33,26 +34,16 @@ impl Random {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u32
     }
 
-    /// A hasher state for one table, keyed by this stream so that no peer can aim at a bucket.
+    /// A hasher state for one table of what this host itself has chosen, such as its ports.
+    ///
+    /// Peers only look up in such a table, so a fast hash will do; what peers fill is keyed by SipHash.
     pub(crate) fn table_hasher(&mut self) -> TableHasher {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&self.next_u64().to_be_bytes());
-        key[8..].copy_from_slice(&self.next_u64().to_be_bytes());
-        TableHasher(key)
+        FixedState::with_seed(self.next_u64())
     }
 }
 
 /// Makes the hashers of one table.
-#[derive(Clone)]
-pub(crate) struct TableHasher([u8; 16]);
-
-impl BuildHasher for TableHasher {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_key(&self.0)
-    }
-}
+pub(crate) type TableHasher = FixedState;
 
 #[cfg(test)]
 mod tests {

@@ -15,9 +15,9 @@ use super::{
     neighbor::{Evidence, Resolve, TimeoutAction},
 };
 use crate::{
-    buffer::{Frame, Headers},
+    buffer::{Frame, Headers, Received},
     context::Context,
-    link::{Incoming, Link, LinkDestination},
+    link::{Link, LinkDestination},
 };
 
 /// What an ARP packet calls for.
@@ -39,20 +39,19 @@ enum Answer {
 
 impl Inet {
     /// An ARP packet has come in.
-    pub(super) fn receive_arp(&mut self, cx: &mut Context, link: &mut Link, incoming: Incoming) {
-        let index = incoming.interface;
-        let Ok((packet, _)) = Packet::parse(incoming.packet.bytes()) else {
-            return cx.drop_received(index, DropReason::ArpMalformed, &incoming.packet);
+    pub(super) fn receive_arp(&mut self, cx: &mut Context, link: &mut Link, index: u32, received: &Received) {
+        let Ok((packet, _)) = Packet::parse(received.bytes()) else {
+            return cx.drop_received(index, DropReason::ArpMalformed, received);
         };
         match packet.operation {
             Operation::Request => cx.count(Counter::ArpRequestsReceived),
             Operation::Reply => cx.count(Counter::ArpRepliesReceived),
             Operation::Other(_) => {
-                return cx.drop_received(index, DropReason::ArpMalformed, &incoming.packet);
+                return cx.drop_received(index, DropReason::ArpMalformed, received);
             }
         }
         match self.determine_arp_disposition(link, index, &packet) {
-            Disposition::Drop(reason) => cx.drop_received(index, reason, &incoming.packet),
+            Disposition::Drop(reason) => cx.drop_received(index, reason, received),
             Disposition::Conflict { address } => {
                 self.on_conflict(cx, link, index, address, packet.sender_hardware);
             }
@@ -172,6 +171,20 @@ impl Inet {
 
     /// Sends an IP packet to a neighbour, or keeps it until the neighbour's link address is known.
     pub(super) fn send_to_neighbor(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        key: (u32, IpAddr),
+        frame: Frame,
+    ) -> Result<(), Errno> {
+        if let Some(address) = self.neighbors.lookup(cx.now, key) {
+            return link.send(cx, key.0, LinkDestination { address, ethertype: EtherType::IPV4 }, frame);
+        }
+        self.send_when_resolved(cx, link, key, frame)
+    }
+
+    #[cold]
+    fn send_when_resolved(
         &mut self,
         cx: &mut Context,
         link: &mut Link,

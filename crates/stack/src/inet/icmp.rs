@@ -70,21 +70,21 @@ impl ErrorBudget {
 const MAX_ERROR: usize = 576;
 
 impl Inet {
-    /// An ICMP message for us; `packet` has its cursor at the ICMP header.
+    /// An ICMP message for us, its cursor at the ICMP header.
     pub(super) fn receive_icmp(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
         interface: u32,
         header: &Header,
-        mut packet: Received,
+        packet: &mut Received,
         to_many: bool,
     ) -> Option<Delivery> {
         cx.count(Counter::IcmpReceived);
-        let message = match parse(&packet) {
+        let message = match parse(packet) {
             Ok(message) => message,
             Err(reason) => {
-                cx.drop_received(interface, reason, &packet);
+                cx.drop_received(interface, reason, packet);
                 return None;
             }
         };
@@ -94,7 +94,14 @@ impl Inet {
             }
             Message::EchoRequest { identifier, sequence } => {
                 packet.advance(Message::LEN);
-                self.answer_echo(cx, link, header, identifier, sequence, packet.into_payload());
+                self.answer_echo(
+                    cx,
+                    link,
+                    header,
+                    identifier,
+                    sequence,
+                    core::mem::take(packet).into_payload(),
+                );
                 return None;
             }
             Message::EchoReply { identifier, sequence } => {
@@ -107,21 +114,20 @@ impl Inet {
                     sequence,
                     ttl: header.ttl,
                     interface,
-                    packet,
                 });
             }
             Message::DestinationUnreachable { .. }
             | Message::TimeExceeded { .. }
             | Message::ParameterProblem { .. } => {
                 cx.count(Counter::IcmpErrorsReceived);
-                match determine_report(header, &packet) {
+                match determine_report(header, packet) {
                     Some(report) => return Some(Delivery::Error(report)),
                     None => DropReason::IcmpNoSocket,
                 }
             }
             _ => DropReason::IcmpUnknownType,
         };
-        cx.drop_received(interface, refused, &packet);
+        cx.drop_received(interface, refused, packet);
         None
     }
 

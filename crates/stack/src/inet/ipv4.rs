@@ -49,18 +49,20 @@ enum Disposition {
 
 impl Inet {
     /// An IPv4 packet has come in.
+    #[inline]
     pub(super) fn receive_ipv4(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
-        incoming: Incoming,
+        incoming: &Incoming,
+        packet: &mut Received,
     ) -> Option<Delivery> {
-        let Incoming { interface, mut packet, to_group, .. } = incoming;
+        let Incoming { interface, to_group, .. } = *incoming;
         cx.count(Counter::IpReceived);
-        let header = match parse(&packet) {
+        let header = match parse(packet) {
             Ok(header) => header,
             Err(reason) => {
-                cx.drop_received(interface, reason, &packet);
+                cx.drop_received(interface, reason, packet);
                 return None;
             }
         };
@@ -68,7 +70,7 @@ impl Inet {
         packet.mark_network();
         match self.determine_disposition(&header, to_group) {
             Disposition::Drop(reason) => {
-                cx.drop_received(interface, reason, &packet);
+                cx.drop_received(interface, reason, packet);
                 None
             }
             Disposition::Reassemble => self.reassemble(cx, link, interface, &header, packet),
@@ -104,7 +106,7 @@ impl Inet {
         link: &mut Link,
         interface: u32,
         header: &Header,
-        mut packet: Received,
+        packet: &mut Received,
         to_many: bool,
     ) -> Option<Delivery> {
         cx.count(Counter::IpDelivered);
@@ -113,12 +115,12 @@ impl Inet {
             Protocol::UDP => super::udp::receive(cx, interface, header, packet, to_many),
             Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, to_many),
             _ => {
-                cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, &packet);
+                cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, packet);
                 if let Some(statistics) = cx.statistics.interface_mut(interface) {
                     statistics.counters.unknown_protocol += 1;
                 }
                 if !to_many {
-                    self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, &packet);
+                    self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, packet);
                 }
                 None
             }
@@ -131,22 +133,23 @@ impl Inet {
         link: &mut Link,
         interface: u32,
         header: &Header,
-        mut packet: Received,
+        packet: &mut Received,
     ) -> Option<Delivery> {
         cx.count(Counter::IpFragmentsReceived);
-        let whole = packet.clone();
-        packet.advance(header.header_len());
-        match self.reassembly.receive(cx.now, interface, header, packet.into_payload()) {
+        let mut fragment = packet.clone();
+        fragment.advance(header.header_len());
+        match self.reassembly.receive(cx.now, interface, header, fragment.into_payload()) {
             Input::Kept => None,
             Input::Dropped(reason) => {
-                cx.drop_received(interface, reason, &whole);
+                cx.drop_received(interface, reason, packet);
                 None
             }
             Input::Complete { header, payload } => {
                 cx.count(Counter::IpReassembled);
                 let to_many = header.destination.is_multicast()
                     || self.addresses.is_broadcast(IpAddr::V4(header.destination));
-                self.deliver(cx, link, interface, &header, rebuilt(&header, &payload), to_many)
+                *packet = rebuilt(&header, &payload);
+                self.deliver(cx, link, interface, &header, packet, to_many)
             }
         }
     }

@@ -55,7 +55,7 @@ impl Weight for Frame {
     }
 }
 
-/// What a received packet means to the sockets.
+/// What a received packet means to the sockets; its cursor is past the transport header.
 pub(crate) enum Delivery {
     /// A UDP datagram.
     Udp {
@@ -67,19 +67,9 @@ pub(crate) enum Delivery {
         to_many: bool,
         ttl: u8,
         tos: u8,
-        /// The IP packet, its cursor at the UDP header.
-        packet: Received,
     },
     /// An echo reply.
-    EchoReply {
-        source: IpAddr,
-        identifier: u16,
-        sequence: u16,
-        ttl: u8,
-        interface: u32,
-        /// The packet, its cursor at the data.
-        packet: Received,
-    },
+    EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, interface: u32 },
     /// An ICMP error about a packet that we sent.
     Error(icmp::ErrorReport),
 }
@@ -107,18 +97,20 @@ impl Inet {
     }
 
     /// A packet has come in by a link.
+    #[inline]
     pub(crate) fn receive(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
-        incoming: Incoming,
+        incoming: &Incoming,
+        packet: &mut Received,
     ) -> Option<Delivery> {
         match incoming.ethertype {
             EtherType::ARP => {
-                self.receive_arp(cx, link, incoming);
+                self.receive_arp(cx, link, incoming.interface, packet);
                 None
             }
-            _ => self.receive_ipv4(cx, link, incoming),
+            _ => self.receive_ipv4(cx, link, incoming, packet),
         }
     }
 

@@ -253,6 +253,15 @@ impl<P: Weight> NeighborCache<P> {
         }
     }
 
+    /// The link address of a neighbour to which something is sent now, if it is known: the short way of [`Self::resolve`].
+    #[inline]
+    pub fn lookup(&mut self, now: Instant, key: NeighborKey) -> Option<Address> {
+        let &id = self.index.get(&key)?;
+        let address = self.entry(id).address?;
+        self.note_use(now, id);
+        Some(address)
+    }
+
     /// A neighbour's link address was heard.
     pub fn learn(&mut self, now: Instant, key: NeighborKey, address: Address, how: Evidence) -> Learned<P> {
         let nothing = Learned { released: Vec::new(), moved: None, refused: false, evicted: false };

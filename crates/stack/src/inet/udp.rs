@@ -14,12 +14,13 @@ use crate::{
 /// The most payload that one datagram over IPv4 carries, in bytes.
 pub(crate) const MAX_PAYLOAD: usize = 65_535 - ipv4::Header::LEN - Header::LEN;
 
-/// A UDP packet for us; `packet` has its cursor at the UDP header.
+/// A UDP packet for us, its cursor at the UDP header.
+#[inline]
 pub(super) fn receive(
     cx: &mut Context,
     interface: u32,
     network: &ipv4::Header,
-    mut packet: Received,
+    packet: &mut Received,
     to_many: bool,
 ) -> Option<Delivery> {
     cx.count(Counter::UdpReceived);
@@ -27,9 +28,9 @@ pub(super) fn receive(
         cx.count(Counter::UdpBroadcastReceived);
     }
     let (source, destination) = (IpAddr::V4(network.source), IpAddr::V4(network.destination));
-    match determine_ports(&mut packet, source, destination) {
+    match determine_ports(packet, source, destination) {
         Err(reason) => {
-            cx.drop_received(interface, reason, &packet);
+            cx.drop_received(interface, reason, packet);
             None
         }
         Ok((source_port, destination_port)) => Some(Delivery::Udp {
@@ -39,7 +40,6 @@ pub(super) fn receive(
             to_many,
             ttl: network.ttl,
             tos: network.tos,
-            packet,
         }),
     }
 }
@@ -60,6 +60,7 @@ fn determine_ports(
     if packet.offload.checksum == Checksum::Unverified && header.checksum != 0 {
         verify(packet, source, destination)?;
     }
+    packet.advance(Header::LEN);
     Ok((header.source_port, header.destination_port))
 }
 

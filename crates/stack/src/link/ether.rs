@@ -12,24 +12,25 @@ use crate::{
 };
 
 /// A frame has come in by an Ethernet port.
-pub(super) fn receive(cx: &mut Context, interface: &mut Interface, mut frame: Received) -> Option<Incoming> {
+#[inline]
+pub(super) fn receive(cx: &mut Context, interface: &mut Interface, frame: &mut Received) -> Option<Incoming> {
     let index = interface.index;
     let Ok((header, _)) = Header::parse(frame.bytes()) else {
-        return refuse(cx, index, DropReason::LinkRunt, &frame);
+        return refuse(cx, index, DropReason::LinkRunt, frame);
     };
     frame.advance(Header::LEN);
     let fault = determine_address_fault(interface, &header)
-        .or_else(|| determine_fault(interface, &frame, header.ethertype))
+        .or_else(|| determine_fault(interface, frame, header.ethertype))
         .or_else(|| determine_protocol_fault(header.ethertype));
     if let Some(reason) = fault {
         note_fault(cx, interface, reason);
-        return refuse(cx, index, reason, &frame);
+        return refuse(cx, index, reason, frame);
     }
     let to_group = header.destination.is_multicast();
     if to_group && let Some(statistics) = cx.statistics.interface_mut(index) {
         statistics.counters.input_multicasts += 1;
     }
-    Some(Incoming { interface: index, ethertype: header.ethertype, packet: frame, to_group })
+    Some(Incoming { interface: index, ethertype: header.ethertype, to_group })
 }
 
 /// What is wrong with the addresses of a frame, if anything.

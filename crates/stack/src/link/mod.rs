@@ -32,13 +32,11 @@ pub(crate) struct Link {
     loopback: VecDeque<(u32, EtherType, Received)>,
 }
 
-/// A packet for the network layer.
+/// What the network layer is told of a packet whose cursor is at the network header.
 pub(crate) struct Incoming {
     /// The interface it came by.
     pub(crate) interface: u32,
     pub(crate) ethertype: EtherType,
-    /// The packet; its cursor is at the network header.
-    pub(crate) packet: Received,
     /// Whether it was sent to a group or to all at the link layer.
     pub(crate) to_group: bool,
 }
@@ -56,10 +54,11 @@ impl Link {
     }
 
     /// A frame has come in by a port: what the network layer shall see of it, if anything.
-    pub(crate) fn receive(&mut self, cx: &mut Context, port: u32, frame: Received) -> Option<Incoming> {
+    #[inline]
+    pub(crate) fn receive(&mut self, cx: &mut Context, port: u32, frame: &mut Received) -> Option<Incoming> {
         let index = self.ports.get(port)?.interface;
         let interface = self.interfaces.by_index_mut(index)?;
-        count_received(cx, index, &frame);
+        count_received(cx, index, frame);
         if cx.captures.want_passing(index) {
             cx.captures.take(cx.now, index, Direction::In, None, frame.whole(), &mut cx.events);
         }
@@ -125,13 +124,13 @@ impl Link {
     }
 
     /// The next packet that was sent to ourselves.
-    pub(crate) fn next_looped(&mut self, cx: &mut Context) -> Option<Incoming> {
+    pub(crate) fn next_looped(&mut self, cx: &mut Context) -> Option<(Incoming, Received)> {
         let (interface, ethertype, packet) = self.loopback.pop_front()?;
         count_received(cx, interface, &packet);
         if cx.captures.want_passing(interface) {
             cx.captures.take(cx.now, interface, Direction::In, None, packet.whole(), &mut cx.events);
         }
-        Some(Incoming { interface, ethertype, packet, to_group: false })
+        Some((Incoming { interface, ethertype, to_group: false }, packet))
     }
 
     /// Whether packets to ourselves wait.
@@ -141,18 +140,18 @@ impl Link {
 }
 
 /// A packet from a link without Ethernet: its first byte tells the protocol.
-fn receive_ip(cx: &mut Context, interface: &Interface, packet: Received) -> Option<Incoming> {
+fn receive_ip(cx: &mut Context, interface: &Interface, packet: &Received) -> Option<Incoming> {
     let index = interface.index;
     let ethertype = match packet.bytes().first().map(|first| first >> 4) {
         Some(4) => EtherType::IPV4,
         Some(6) => EtherType::IPV6,
-        Some(_) => return ether::refuse(cx, index, DropReason::LinkUnknownProtocol, &packet),
-        None => return ether::refuse(cx, index, DropReason::LinkRunt, &packet),
+        Some(_) => return ether::refuse(cx, index, DropReason::LinkUnknownProtocol, packet),
+        None => return ether::refuse(cx, index, DropReason::LinkRunt, packet),
     };
-    if let Some(reason) = ether::determine_fault(interface, &packet, ethertype) {
-        return ether::refuse(cx, index, reason, &packet);
+    if let Some(reason) = ether::determine_fault(interface, packet, ethertype) {
+        return ether::refuse(cx, index, reason, packet);
     }
-    Some(Incoming { interface: index, ethertype, packet, to_group: false })
+    Some(Incoming { interface: index, ethertype, to_group: false })
 }
 
 fn count_received(cx: &mut Context, index: u32, packet: &Received) {

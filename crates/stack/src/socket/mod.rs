@@ -87,47 +87,54 @@ impl Sockets {
         }
     }
 
-    /// What the Internet layer has for a socket.
-    pub(crate) fn receive(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, delivery: Delivery) {
+    /// What the Internet layer has for a socket; the cursor of `packet` is past the transport header.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        delivery: Delivery,
+        packet: &mut Received,
+    ) {
         match delivery {
-            Delivery::Udp { interface, source, destination, to_many, ttl, tos, packet } => {
-                let datagram = |payload, segment| Datagram {
-                    payload,
+            Delivery::Udp { interface, source, destination, to_many, ttl, tos } => {
+                let Some(id) = self.demux.find(destination, source) else {
+                    return refuse(cx, link, inet, interface, to_many, packet);
+                };
+                let (segment, received) = (packet.offload.gso.map(|gso| gso.size), cx.now);
+                let about = Datagram {
+                    payload: Payload::Empty,
                     segment,
                     source,
                     destination,
                     interface,
                     ttl,
                     tos,
-                    received: cx.now,
+                    received,
                 };
-                match self.demux.find(destination, source) {
-                    Some(id) => self.queue(cx, id, packet, datagram(Payload::Empty, None)),
-                    None => refuse(cx, link, inet, interface, to_many, &packet),
-                }
+                self.queue(cx, id, packet, about);
             }
-            Delivery::EchoReply { source, identifier, sequence, ttl, interface, packet } => {
-                if !self.echo.on_reply(cx, (source, identifier, sequence), ttl, &packet) {
-                    cx.drop_received(interface, DropReason::IcmpNoSocket, &packet);
+            Delivery::EchoReply { source, identifier, sequence, ttl, interface } => {
+                if !self.echo.on_reply(cx, (source, identifier, sequence), ttl, packet) {
+                    cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
                 }
             }
             Delivery::Error(report) => self.on_error(cx, &report),
         }
     }
 
-    fn queue(&mut self, cx: &mut Context, id: SocketId, mut packet: Received, mut datagram: Datagram) {
+    #[inline]
+    fn queue(&mut self, cx: &mut Context, id: SocketId, packet: &mut Received, about: Datagram) {
         let Some(socket) = self.udp.value_mut(id) else { return };
-        let interface = datagram.interface;
-        if !socket.has_room(packet.pinned()) {
+        let pinned = packet.pinned();
+        if !socket.has_room(pinned) {
             socket.receive_drops += 1;
-            return cx.drop_received(interface, DropReason::UdpSocketFull, &packet);
+            return cx.drop_received(about.interface, DropReason::UdpSocketFull, packet);
         }
         cx.count(Counter::UdpDelivered);
-        datagram.segment = packet.offload.gso.map(|gso| gso.size);
-        let pinned = packet.pinned();
-        packet.advance(rumpnet_wire::udp::Header::LEN);
-        datagram.payload = packet.into_payload();
-        if socket.push(datagram, pinned) {
+        let payload = core::mem::take(packet).into_payload();
+        if socket.push(Datagram { payload, ..about }, pinned) {
             self.dirty.push_back(id);
         }
     }
