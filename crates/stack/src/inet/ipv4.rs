@@ -20,9 +20,9 @@ use super::{
     route::{Path, Scope},
 };
 use crate::{
-    buffer::{Checksum, Frame, Offload, Payload, Received},
+    buffer::{Frame, Offload, Payload, Received},
     context::Context,
-    link::{Incoming, Link, LinkDestination},
+    link::{Incoming, Link, LinkDestination, segment::complete_checksum},
 };
 
 /// What the IPv4 header of an outgoing packet shall say.
@@ -213,8 +213,9 @@ impl Inet {
         header: &Header,
         mut frame: Frame,
     ) -> Result<(), Errno> {
-        if matches!(frame.offload.checksum, Checksum::Partial { .. }) {
-            crate::link::segment::complete_checksum(&mut frame);
+        if let Err(reason) = complete_checksum(&mut frame) {
+            cx.drop_sent(path.interface, reason, &frame);
+            return Err(Errno::Inval);
         }
         cx.count(Counter::IpFragmented);
         for (header, part) in fragment::fragments(header, frame, path.mtu) {

@@ -8,7 +8,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use rumpnet_proto::{Capabilities, Counter, DropReason, LinkKind, LinkState};
 use rumpnet_wire::ethernet;
 
-use super::segment;
+use super::segment::{self, Segments};
 use crate::{
     buffer::{Checksum, Frame, GsoKind},
     context::Context,
@@ -100,8 +100,8 @@ pub(crate) struct Port {
     /// What the user left switched on of them.
     enabled: Offloads,
     queue: VecDeque<Frame>,
-    /// Segments of a super-frame that the far end could not take whole.
-    segments: VecDeque<Frame>,
+    /// What is left of a super-frame that the far end could not take whole.
+    segments: Option<Segments>,
     queued_bytes: usize,
     /// Whether it stands in the list of ports with something to send.
     ready: bool,
@@ -115,17 +115,38 @@ pub(crate) struct Ports {
 
 impl Port {
     fn new(interface: u32, header_len: usize, offloads: Offloads) -> Self {
-        let (queue, segments) = (VecDeque::new(), VecDeque::new());
         Self {
             interface,
             header_len,
             offloads,
             enabled: offloads,
-            queue,
-            segments,
+            queue: VecDeque::new(),
+            segments: None,
             queued_bytes: 0,
             ready: false,
         }
+    }
+
+    /// Does to a frame what the far end cannot; none if it fell into segments, or could not be helped and is dropped.
+    fn finish(&mut self, cx: &mut Context, mut frame: Frame) -> Option<Frame> {
+        if let Some(gso) = frame.offload.gso
+            && !self.may_leave_segmentation(&frame, gso.kind)
+        {
+            cx.count(Counter::SegmentedInSoftware);
+            match segment::segments(&mut frame, self.header_len) {
+                Ok(segments) => self.segments = Some(segments),
+                Err(reason) => cx.drop_sent(self.interface, reason, &frame),
+            }
+            return None;
+        }
+        if matches!(frame.offload.checksum, Checksum::Partial { .. }) && !self.may_leave_checksum() {
+            cx.count(Counter::ChecksummedInSoftware);
+            if let Err(reason) = segment::complete_checksum(&mut frame) {
+                cx.drop_sent(self.interface, reason, &frame);
+                return None;
+            }
+        }
+        Some(frame)
     }
 
     fn may_leave_checksum(&self) -> bool {
@@ -162,7 +183,7 @@ impl Ports {
     pub(crate) fn close(&mut self, port: u32) -> impl Iterator<Item = Frame> {
         let closed = self.ports.get_mut(port as usize).and_then(Option::take);
         self.ready.retain(|ready| *ready != port);
-        closed.into_iter().flat_map(|port| port.segments.into_iter().chain(port.queue))
+        closed.into_iter().flat_map(|port| port.segments.into_iter().flatten().chain(port.queue))
     }
 
     pub(crate) fn get(&self, port: u32) -> Option<&Port> {
@@ -203,26 +224,19 @@ impl Ports {
     /// The next frame for the wire of `port`, with software doing what the far end cannot.
     pub(crate) fn next_frame(&mut self, cx: &mut Context, port: u32) -> Option<Frame> {
         let open = self.ports.get_mut(port as usize)?.as_mut()?;
-        if let Some(segment) = open.segments.pop_front() {
-            return Some(segment);
+        loop {
+            if let Some(segment) = open.segments.as_mut().and_then(Iterator::next) {
+                return Some(segment);
+            }
+            let Some(frame) = open.queue.pop_front() else {
+                open.ready = false;
+                return None;
+            };
+            open.queued_bytes -= frame.len();
+            if let Some(frame) = open.finish(cx, frame) {
+                return Some(frame);
+            }
         }
-        let Some(mut frame) = open.queue.pop_front() else {
-            open.ready = false;
-            return None;
-        };
-        open.queued_bytes -= frame.len();
-        if let Some(gso) = frame.offload.gso
-            && !open.may_leave_segmentation(&frame, gso.kind)
-        {
-            cx.count(Counter::SegmentedInSoftware);
-            open.segments.extend(segment::segments(frame, open.header_len));
-            return self.next_frame(cx, port);
-        }
-        if matches!(frame.offload.checksum, Checksum::Partial { .. }) && !open.may_leave_checksum() {
-            cx.count(Counter::ChecksummedInSoftware);
-            segment::complete_checksum(&mut frame);
-        }
-        Some(frame)
     }
 
     /// A port that has something to send and was not yet named; it is named again only when it was emptied in between.
@@ -232,6 +246,7 @@ impl Ports {
 
     /// Frames that wait at a port.
     pub(crate) fn queued(&self, port: u32) -> usize {
-        self.get(port).map_or(0, |open| open.queue.len() + open.segments.len())
+        self.get(port)
+            .map_or(0, |open| open.queue.len() + open.segments.as_ref().map_or(0, ExactSizeIterator::len))
     }
 }

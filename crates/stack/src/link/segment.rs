@@ -1,143 +1,300 @@
-//! Segmentation and checksums in software, for ports whose far end does neither: the one place where super-frames fall apart.
+//! Segmentation and checksums in software, for a port whose far end does neither: the one place where super-frames
+//! fall apart.
 //!
-//! Headers are copied and mended for each segment (RFC 791, RFC 9293, RFC 768); payload is shared. Input is a frame of
-//! our own stack or one that passed [`super::offload`]; one whose headers make no sense is cut as if it had none.
+//! [`segments`] yields the packets that a super-frame stands for. Headers are copied and mended, payload is shared:
+//! lengths, one IPv4 identification each (RFC 6864 section 4), TCP's sequence number, FIN and PSH on the last
+//! segment only and CWR on the first only (RFC 3168 section 6.1.2), and all checksums in full.
+//! [`complete_checksum`] finishes a frame of which only the pseudo-header was summed.
+//!
+//! Headers may lie in a frame's inline part or at the front of its payload, behind VLAN tags or none, with IPv4
+//! options or IPv6 extension headers. Not here: whether a far end has an offload, coalescing, and counting; what
+//! cannot be done is said with the reason to drop the frame for.
 
-use rumpnet_wire::{checksum, checksum::Sum, ethernet, ip, ip::Protocol};
+use core::net::IpAddr;
 
-use crate::buffer::{Checksum, Frame, Gso, GsoKind, Offload};
+use bytes::Bytes;
+use rumpnet_proto::DropReason;
+use rumpnet_wire::checksum::{self, Sum};
+use rumpnet_wire::ethernet::{self, EtherType, vlan};
+use rumpnet_wire::ip::{self, Protocol};
+use rumpnet_wire::ipv6::extension::{Extension, Extensions};
+use rumpnet_wire::tcp::Flags;
+use rumpnet_wire::{ipv4, ipv6, tcp, udp};
+
+use crate::buffer::{Checksum, Frame, GsoKind, HEADER_ROOM, Headers, Offload, Payload};
+
+/// Where the fields that differ from segment to segment lie in their headers (RFC 791, 8200, 9293, 768).
+const IPV4_TOTAL_LEN: usize = 2;
+const IPV4_IDENTIFICATION: usize = 4;
+const IPV4_CHECKSUM: usize = 10;
+const IPV6_PAYLOAD_LEN: usize = 4;
+const TCP_SEQUENCE: usize = 4;
+const TCP_FLAGS: usize = 13;
+const UDP_LENGTH: usize = 4;
+
+/// The segments of a super-frame, whose link header has `link_len` bytes before any VLAN tag; they take it over.
+///
+/// What its headers do not say is what its offload says, and what would fall into segments of more than 64 KiB, is
+/// left with its owner, with the reason to drop it for.
+pub(crate) fn segments(frame: &mut Frame, link_len: usize) -> Result<Segments, DropReason> {
+    let gso = frame.offload.gso.ok_or(DropReason::OffloadGsoKind)?;
+    let layout = separate_headers(frame, link_len, gso.kind).ok_or(DropReason::OffloadGsoKind)?;
+    let (size, len) = (usize::from(gso.size), frame.payload.len());
+    if size == 0 || layout.end - layout.network + size.min(len) > usize::from(u16::MAX) {
+        return Err(DropReason::OffloadGsoSize);
+    }
+    let count = len.div_ceil(size).max(1);
+    Ok(Segments { frame: core::mem::take(frame), layout, size, next: 0, count })
+}
+
+/// Finishes a partial checksum, if the frame has one: it may then go by any wire.
+///
+/// A place outside the frame is a reason to drop it.
+pub(crate) fn complete_checksum(frame: &mut Frame) -> Result<(), DropReason> {
+    let Checksum::Partial { start, offset } = frame.offload.checksum else { return Ok(()) };
+    let place = usize::from(start) + usize::from(offset);
+    if place + 2 > frame.len() {
+        return Err(DropReason::OffloadChecksumRange);
+    }
+    let mut sum = Sum::new();
+    let headers = frame.headers.as_slice();
+    sum.add(headers.get(usize::from(start)..).unwrap_or_default());
+    let past = usize::from(start).saturating_sub(headers.len());
+    add_slices(&mut sum, &frame.payload.slice(past..frame.payload.len()));
+    // A sum of zero goes as all ones, which UDP demands and the others take for the same (RFC 768, RFC 1071).
+    overwrite(frame, place, sum.finish_nonzero());
+    frame.offload.checksum = Checksum::Verified;
+    Ok(())
+}
+
+/// What [`segments`] gives: frames that need no offload.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    /// The super-frame, its headers inline and nothing else with them.
+    frame: Frame,
+    layout: Layout,
+    size: usize,
+    next: usize,
+    count: usize,
+}
+
+impl Iterator for Segments {
+    type Item = Frame;
+
+    fn next(&mut self) -> Option<Frame> {
+        if self.next == self.count {
+            return None;
+        }
+        let (number, start) = (self.next, self.next * self.size);
+        self.next += 1;
+        let payload = self.frame.payload.slice(start..start + self.size);
+        let mut headers = self.frame.headers.clone();
+        let bytes = headers.as_mut_slice();
+        self.mend_network(bytes, payload.len(), number);
+        match self.layout.protocol {
+            Protocol::TCP => self.mend_tcp(bytes, start, number),
+            _ => put(bytes, self.layout.transport + UDP_LENGTH, self.transport_len(payload.len()) as u16),
+        }
+        self.put_checksum(bytes, &payload);
+        let offload = Offload { checksum: Checksum::Verified, gso: None };
+        Some(Frame { headers, payload, offload, owner: self.frame.owner })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count - self.next, Some(self.count - self.next))
+    }
+}
+
+impl ExactSizeIterator for Segments {}
+
+impl Segments {
+    fn mend_network(&self, headers: &mut [u8], payload_len: usize, number: usize) {
+        let Layout { network, transport, end, ipv6, .. } = self.layout;
+        if ipv6 {
+            put(
+                headers,
+                network + IPV6_PAYLOAD_LEN,
+                (end + payload_len - network - ipv6::Header::LEN) as u16,
+            );
+            return;
+        }
+        put(headers, network + IPV4_TOTAL_LEN, (end + payload_len - network) as u16);
+        let first = word(headers, network + IPV4_IDENTIFICATION);
+        put(headers, network + IPV4_IDENTIFICATION, first.wrapping_add(number as u16));
+        put(headers, network + IPV4_CHECKSUM, 0);
+        let sum = checksum::of(&headers[network..transport]);
+        put(headers, network + IPV4_CHECKSUM, sum);
+    }
+
+    fn mend_tcp(&self, headers: &mut [u8], start: usize, number: usize) {
+        let transport = self.layout.transport;
+        let [high, low] = [0, 2].map(|half| u32::from(word(headers, transport + TCP_SEQUENCE + half)));
+        let sequence = (high << 16 | low).wrapping_add(start as u32);
+        put(headers, transport + TCP_SEQUENCE, (sequence >> 16) as u16);
+        put(headers, transport + TCP_SEQUENCE + 2, sequence as u16);
+        if number + 1 < self.count {
+            headers[transport + TCP_FLAGS] &= !((Flags::FIN | Flags::PSH).0 as u8);
+        }
+        if number > 0 {
+            headers[transport + TCP_FLAGS] &= !(Flags::CWR.0 as u8);
+        }
+    }
+
+    /// The transport's checksum, in full; UDP over IPv4 may have none (RFC 768).
+    fn put_checksum(&self, headers: &mut [u8], payload: &Payload) {
+        let layout = &self.layout;
+        let partial = matches!(self.frame.offload.checksum, Checksum::Partial { .. });
+        if layout.protocol == Protocol::UDP && !layout.ipv6 && !partial && word(headers, layout.checksum) == 0
+        {
+            return;
+        }
+        put(headers, layout.checksum, 0);
+        let (source, destination) = layout.addresses(headers);
+        let len = self.transport_len(payload.len()) as u32;
+        let mut sum = ip::pseudo_header(source, destination, layout.protocol, len);
+        sum.add(&headers[layout.transport..]);
+        add_slices(&mut sum, payload);
+        let checksum = if layout.protocol == Protocol::UDP { sum.finish_nonzero() } else { sum.finish() };
+        put(headers, layout.checksum, checksum);
+    }
+
+    const fn transport_len(&self, payload_len: usize) -> usize {
+        self.layout.end - self.layout.transport + payload_len
+    }
+}
 
 /// Where a frame's headers lie, in bytes from its front.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
     network: usize,
     transport: usize,
+    /// Of the transport's checksum.
+    checksum: usize,
+    /// One past the transport header.
+    end: usize,
     ipv6: bool,
+    protocol: Protocol,
 }
 
-/// TCP flags that only the last segment keeps (FIN, PSH), and that only the first one keeps (CWR).
-const FIN_PSH: u8 = 0x09;
-const CWR: u8 = 0x80;
-/// Where TCP's sequence number and flags lie in its header.
-const TCP_SEQUENCE: usize = 4;
-const TCP_FLAGS: usize = 13;
-const TCP_CHECKSUM: usize = 16;
-const UDP_LENGTH: usize = 4;
-const UDP_CHECKSUM: usize = 6;
-
-/// The segments that a super-frame stands for, each with all its checksums; `header_len` is that of the link.
-pub(crate) fn segments(frame: Frame, header_len: usize) -> impl Iterator<Item = Frame> {
-    let gso = frame.offload.gso.unwrap_or(Gso { kind: GsoKind::Udp, size: u16::MAX, ecn: false });
-    let size = usize::from(gso.size.max(1));
-    let count = frame.payload.len().div_ceil(size).max(1);
-    let layout = layout(frame.headers.as_slice(), header_len);
-    (0..count).map(move |number| {
-        let payload = frame.payload.slice(number * size..(number + 1) * size);
-        let mut segment = Frame {
-            headers: frame.headers.clone(),
-            payload,
-            offload: Offload::default(),
-            owner: frame.owner,
+impl Layout {
+    /// The layout of a frame that begins with these bytes, if it is one that `kind` fits.
+    fn of(front: &[u8], link_len: usize, kind: GsoKind) -> Option<Self> {
+        let network = network_offset(front, link_len)?;
+        let packet = front.get(network..)?;
+        let (header_len, protocol, ipv6) = match ip::version(packet)? {
+            4 => ipv4_transport(packet)?,
+            _ => ipv6_transport(packet)?,
         };
-        if let Some(layout) = layout {
-            mend(&mut segment, layout, gso.kind, number, number + 1 == count, size);
+        let transport = network + header_len;
+        let (len, checksum) = match (kind, protocol, ipv6) {
+            (GsoKind::Tcp4, Protocol::TCP, false) | (GsoKind::Tcp6, Protocol::TCP, true) => {
+                let (header, _) = tcp::Header::parse(front.get(transport..)?).ok()?;
+                (header.header_len(), tcp::Header::CHECKSUM_OFFSET)
+            }
+            (GsoKind::Udp, Protocol::UDP, _) => (udp::Header::LEN, udp::Header::CHECKSUM_OFFSET),
+            _ => return None,
+        };
+        let end = transport + len;
+        let layout = Self { network, transport, checksum: transport + checksum, end, ipv6, protocol };
+        (end <= front.len()).then_some(layout)
+    }
+
+    fn addresses(&self, headers: &[u8]) -> (IpAddr, IpAddr) {
+        let header = &headers[self.network..];
+        if self.ipv6 {
+            let [source, destination] = [8, 24].map(|at| {
+                let octets: [u8; 16] = header[at..at + 16].try_into().expect("sixteen bytes were cut");
+                IpAddr::from(octets)
+            });
+            return (source, destination);
         }
-        segment
-    })
+        let [source, destination] = [12, 16].map(|at| {
+            let octets: [u8; 4] = header[at..at + 4].try_into().expect("four bytes were cut");
+            IpAddr::from(octets)
+        });
+        (source, destination)
+    }
 }
 
-/// Completes a partial checksum; the frame is then ready for any wire.
-pub(crate) fn complete_checksum(frame: &mut Frame) {
-    let Checksum::Partial { start, offset } = core::mem::take(&mut frame.offload.checksum) else { return };
-    let (start, place) = (usize::from(start), usize::from(start) + usize::from(offset));
-    let mut sum = Sum::new();
-    sum.add(frame.headers.as_slice().get(start..).unwrap_or_default());
-    frame.payload.slices().iter().for_each(|slice| {
+/// Where the network header begins: after the link header and the VLAN tags that its type announces.
+fn network_offset(front: &[u8], link_len: usize) -> Option<usize> {
+    let mut network = link_len;
+    if link_len < ethernet::Header::LEN {
+        return Some(network);
+    }
+    // Two tags at most: a service's and a customer's (802.1Q).
+    for _ in 0..2 {
+        front.get(network - 2..network)?;
+        if !matches!(EtherType(word(front, network - 2)), EtherType::VLAN | EtherType::SERVICE_VLAN) {
+            break;
+        }
+        network += vlan::Tag::LEN;
+    }
+    Some(network)
+}
+
+/// The header's length and what follows it; none for a fragment, of which no segments can be made.
+fn ipv4_transport(packet: &[u8]) -> Option<(usize, Protocol, bool)> {
+    let (header, _) = ipv4::Header::parse_quoted(packet).ok()?;
+    (!header.is_fragment()).then_some((header.header_len(), header.protocol, false))
+}
+
+fn ipv6_transport(packet: &[u8]) -> Option<(usize, Protocol, bool)> {
+    let (header, rest) = ipv6::Header::parse_quoted(packet).ok()?;
+    let mut extensions = Extensions::new(header.next_header, rest);
+    let in_the_way = extensions.any(|extension| matches!(extension, Err(_) | Ok(Extension::Fragment(_))));
+    let (protocol, _) = extensions.upper();
+    (!in_the_way).then_some((ipv6::Header::LEN + extensions.offset(), protocol, true))
+}
+
+/// Moves bytes between a frame's inline part and its payload until the former holds the headers and nothing else.
+fn separate_headers(frame: &mut Frame, link_len: usize, kind: GsoKind) -> Option<Layout> {
+    let mut front = [0; HEADER_ROOM];
+    let inline = frame.headers.len();
+    front[..inline].copy_from_slice(frame.headers.as_slice());
+    let filled = inline + frame.payload.copy_to(&mut front[inline..]);
+    let layout = Layout::of(&front[..filled], link_len, kind)?;
+    if layout.end != inline {
+        let moved = layout.end.saturating_sub(inline);
+        let mut payload = Payload::from(Bytes::copy_from_slice(&front[layout.end.min(inline)..inline]));
+        payload.append(frame.payload.slice(moved..frame.payload.len()));
+        frame.payload = payload;
+        frame.headers = Headers::copy_from(&front[..layout.end])?;
+    }
+    Some(layout)
+}
+
+fn add_slices(sum: &mut Sum, payload: &Payload) {
+    payload.slices().iter().for_each(|slice| {
         sum.add(slice);
     });
-    // A computed 0 is sent as all ones, which UDP demands and the others allow (RFC 768, RFC 1624 section 3).
-    let bytes = sum.finish_nonzero().to_be_bytes();
-    if let Some(room) = frame.headers.as_mut_slice().get_mut(place..place + 2) {
-        room.copy_from_slice(&bytes);
-    }
 }
 
-fn layout(headers: &[u8], header_len: usize) -> Option<Layout> {
-    let tagged = header_len == ethernet::Header::LEN && headers.get(12..14) == Some(&[0x81, 0x00]);
-    let network = header_len + if tagged { 4 } else { 0 };
-    let first = *headers.get(network)?;
-    match first >> 4 {
-        4 => Some(Layout { network, transport: network + usize::from(first & 15) * 4, ipv6: false }),
-        6 => Some(Layout { network, transport: network + 40, ipv6: true }),
-        _ => None,
-    }
-    .filter(|layout| layout.transport + 8 <= headers.len())
-}
-
-/// Makes the headers of segment `number` those of a packet of its own.
-fn mend(segment: &mut Frame, layout: Layout, kind: GsoKind, number: usize, last: bool, size: usize) {
-    let len = segment.len();
-    let headers = segment.headers.as_mut_slice();
-    let transport_len = len - layout.transport;
-    if layout.ipv6 {
-        headers[layout.network + 4..][..2].copy_from_slice(&(transport_len as u16).to_be_bytes());
-    } else {
-        mend_ipv4(&mut headers[layout.network..layout.transport], len - layout.network, number);
-    }
-    let transport = &mut headers[layout.transport..];
-    let place = match kind {
-        GsoKind::Udp => {
-            transport[UDP_LENGTH..][..2].copy_from_slice(&(transport_len as u16).to_be_bytes());
-            UDP_CHECKSUM
-        }
-        GsoKind::Tcp4 | GsoKind::Tcp6 => {
-            mend_tcp(transport, number, last, size);
-            TCP_CHECKSUM
-        }
-    };
-    if place + 2 > transport.len() {
+/// Writes a word into a frame, wherever it lies; payload is copied for it, because others may share it.
+fn overwrite(frame: &mut Frame, at: usize, word: u16) {
+    let bytes = word.to_be_bytes();
+    let inline = frame.headers.len();
+    if at + 2 <= inline {
+        frame.headers.as_mut_slice()[at..at + 2].copy_from_slice(&bytes);
         return;
     }
-    let pseudo = pseudo_header(headers, layout, kind, transport_len).fold();
-    headers[layout.transport + place..][..2].copy_from_slice(&pseudo.to_be_bytes());
-    segment.offload.checksum = Checksum::Partial { start: layout.transport as u16, offset: place as u16 };
-    complete_checksum(segment);
+    let mut payload = frame.payload.to_bytes().to_vec();
+    for (place, byte) in (at..).zip(bytes) {
+        match place.checked_sub(inline) {
+            Some(place) => payload[place] = byte,
+            None => frame.headers.as_mut_slice()[place] = byte,
+        }
+    }
+    frame.payload = Payload::from(Bytes::from(payload));
 }
 
-/// Length, one identification for each segment (RFC 6864), checksum.
-fn mend_ipv4(header: &mut [u8], total_len: usize, number: usize) {
-    header[2..4].copy_from_slice(&(total_len as u16).to_be_bytes());
-    let identification = u16::from_be_bytes([header[4], header[5]]).wrapping_add(number as u16);
-    header[4..6].copy_from_slice(&identification.to_be_bytes());
-    header[10..12].fill(0);
-    let sum = checksum::of(header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn mend_tcp(header: &mut [u8], number: usize, last: bool, size: usize) {
-    if header.len() <= TCP_FLAGS {
-        return;
-    }
-    let field: &mut [u8] = &mut header[TCP_SEQUENCE..TCP_SEQUENCE + 4];
-    let sequence =
-        u32::from_be_bytes([field[0], field[1], field[2], field[3]]).wrapping_add((number * size) as u32);
-    field.copy_from_slice(&sequence.to_be_bytes());
-    if !last {
-        header[TCP_FLAGS] &= !FIN_PSH;
-    }
-    if number > 0 {
-        header[TCP_FLAGS] &= !CWR;
-    }
+fn put(bytes: &mut [u8], at: usize, word: u16) {
+    bytes[at..at + 2].copy_from_slice(&word.to_be_bytes());
 }
 
-fn pseudo_header(headers: &[u8], layout: Layout, kind: GsoKind, len: usize) -> Sum {
-    let protocol = if kind == GsoKind::Udp { Protocol::UDP } else { Protocol::TCP };
-    let at = |from: usize, len: usize| &headers[layout.network + from..][..len];
-    if layout.ipv6 {
-        let address = |from| <[u8; 16]>::try_from(at(from, 16)).expect("sixteen bytes were cut");
-        ip::pseudo_header(address(8).into(), address(24).into(), protocol, len as u32)
-    } else {
-        let address = |from| <[u8; 4]>::try_from(at(from, 4)).expect("four bytes were cut");
-        ip::pseudo_header(address(12).into(), address(16).into(), protocol, len as u32)
-    }
-}
+#[cfg(test)]
+mod tests;
