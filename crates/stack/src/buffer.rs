@@ -257,8 +257,17 @@ pub struct Frame {
     pub payload: Payload,
     /// What is left to the far end.
     pub offload: Offload,
-    /// The socket whose send buffer it is charged to.
-    pub owner: Option<Key>,
+    /// Whose send buffer it is charged to.
+    pub charge: Option<Charge>,
+}
+
+/// What a frame takes of a socket's send buffer until it has left or was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The socket.
+    pub socket: Key,
+    /// Bytes; a packet cut into several charges its last piece with all of them.
+    pub bytes: u32,
 }
 
 impl Frame {

@@ -7,7 +7,7 @@ use rumpnet_proto::{Counter, DropReason, InterfaceCounters};
 use rumpnet_wire::ethernet;
 
 use crate::{
-    buffer::Received,
+    buffer::{Charge, Frame, Received},
     capture::{Captures, Direction},
     config::Config,
     random::Random,
@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) timers: Wheel<Timer>,
     pub(crate) captures: Captures,
     pub(crate) events: VecDeque<Event>,
+    /// Charges of frames that were dropped, to be given back to their sockets when the call ends.
+    pub(crate) released: Vec<Charge>,
 }
 
 /// What a timer is for.
@@ -170,6 +172,7 @@ impl Context {
             statistics: Statistics::new(),
             timers: Wheel::new(now),
             events: VecDeque::new(),
+            released: Vec::new(),
         }
     }
 
@@ -204,9 +207,10 @@ impl Context {
         }
     }
 
-    /// Drops a frame on its way out.
-    pub(crate) fn drop_sent(&mut self, interface: u32, reason: DropReason, frame: &crate::buffer::Frame) {
+    /// Drops a frame on its way out; its sender gets the room back when the call ends.
+    pub(crate) fn drop_sent(&mut self, interface: u32, reason: DropReason, frame: &Frame) {
         self.count_drop(interface, reason);
+        self.released.extend(frame.charge);
         if self.captures.want_drops(interface) {
             let bytes = core::iter::once(frame.headers.as_slice());
             let slices = bytes.chain(frame.payload.slices().iter().map(|slice| &slice[..]));

@@ -118,8 +118,8 @@ impl Stack {
     /// The next frame for the far end of a port, within what that end can do.
     pub fn next_frame(&mut self, port: u32) -> Option<Frame> {
         let frame = self.link.ports.next_frame(&mut self.cx, port)?;
-        if let Some(owner) = frame.owner {
-            self.sockets.on_sent(owner, frame.payload.len());
+        if let Some(charge) = frame.charge {
+            self.sockets.on_sent(charge);
             self.sockets.announce(&mut self.cx);
         }
         Some(frame)
@@ -137,7 +137,9 @@ impl Stack {
         if let Some(statistics) = self.cx.statistics.interface_mut(interface) {
             statistics.counters.output_errors += 1;
         }
-        self.cx.drop_sent(interface, DropReason::LinkSendFailed, frame);
+        // Its charge was given back when the port was pulled.
+        let frame = Frame { charge: None, ..frame.clone() };
+        self.cx.drop_sent(interface, DropReason::LinkSendFailed, &frame);
     }
 
     /// The next news for whoever runs this stack.
@@ -191,6 +193,9 @@ impl Stack {
             }
         }
         inet.rearm(cx);
+        while let Some(charge) = cx.released.pop() {
+            sockets.on_sent(charge);
+        }
         sockets.announce(cx);
     }
 }

@@ -220,3 +220,41 @@ fn an_interface_that_is_down_says_so() {
     let sent = pair.stacks[0].udp_send(pair.now, socket, datagrams(b"x", None, (address(2), 9).into()));
     assert_eq!(sent, Err(Errno::NetDown));
 }
+
+#[test]
+fn a_connected_socket_hears_its_peer_alone() {
+    let mut pair = Pair::new(Offloads::ALL);
+    let receiver = pair.stacks[1].udp_open().expect("room");
+    let to = pair.stacks[1].udp_bind(receiver, (address(2), 9).into()).expect("free");
+    pair.stacks[1].udp_connect(receiver, (address(1), 5000).into()).expect("a route");
+    for (port, heard) in [(5000, true), (5001, false)] {
+        let sender = pair.stacks[0].udp_open().expect("room");
+        pair.stacks[0].udp_bind(sender, (address(1), port).into()).expect("free");
+        pair.stacks[0].udp_send(pair.now, sender, datagrams(b"x", None, to)).expect("sent");
+        pair.settle();
+        assert_eq!(pair.stacks[1].udp_receive(receiver, false).is_ok(), heard, "from port {port}");
+    }
+    assert_eq!(pair.stacks[1].drops(DropReason::UdpNoSocket), 1);
+}
+
+#[test]
+fn room_in_the_send_buffer_comes_back_however_a_datagram_ends() {
+    let mut pair = Pair::new(Offloads::NONE);
+    let sender = pair.stacks[0].udp_open().expect("room");
+    pair.stacks[0].udp_set_option(sender, SocketOption::SendBuffer(8000)).expect("in range");
+    let big: &'static [u8] = &[7; 5000];
+    for (host, ends) in [(2, "sent in fragments"), (77, "given up with its neighbour"), (2, "sent again")] {
+        let to = (address(host), 9).into();
+        assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Ok(1), "{ends}");
+        assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Err(Errno::Again));
+        assert!(pair.stacks[0].readiness(sender).writable, "below its limit");
+        pair.run_until(pair.now + Duration::from_secs(5));
+        let _pending = pair.stacks[0].udp_take_error(sender);
+        assert_eq!(
+            pair.stacks[0].udp_send(pair.now, sender, datagrams(&[], None, to)).is_ok(),
+            host == 2,
+            "{ends}"
+        );
+        pair.settle();
+    }
+}

@@ -156,9 +156,6 @@ impl Stack {
         let frames: Vec<_> = self.link.ports.close(port).collect();
         for frame in frames {
             self.cx.drop_sent(index, DropReason::LinkNoPort, &frame);
-            if let Some(owner) = frame.owner {
-                self.sockets.on_sent(owner, frame.payload.len());
-            }
         }
     }
 

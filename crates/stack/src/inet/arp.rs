@@ -224,7 +224,8 @@ impl Inet {
                     packets
                         .iter()
                         .for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
-                    self.unreachable.extend(packets.iter().filter_map(|frame| frame.owner));
+                    self.unreachable
+                        .extend(packets.iter().filter_map(|frame| frame.charge).map(|charge| charge.socket));
                 }
                 TimeoutAction::Forget => {}
             }

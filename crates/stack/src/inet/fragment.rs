@@ -212,7 +212,7 @@ pub(crate) fn fragments(header: &Header, frame: Frame, mtu: u32) -> Vec<(Header,
             more_fragments: offset + room < len,
             ..*header
         };
-        (header, Frame { payload, owner: frame.owner, ..Frame::default() })
+        (header, Frame { payload, charge: frame.charge.filter(|_| offset + room >= len), ..Frame::default() })
     };
     (0..len).step_by(room).map(part).collect()
 }

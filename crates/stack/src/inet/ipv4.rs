@@ -173,6 +173,7 @@ impl Inet {
         mut frame: Frame,
     ) -> Result<(), Errno> {
         let (IpAddr::V4(source), IpAddr::V4(destination)) = (path.source, outgoing.destination) else {
+            cx.drop_sent(path.interface, DropReason::Ipv6Unsupported, &frame);
             return Err(Errno::AfNoSupport);
         };
         let len = Header::LEN + frame.len();
@@ -201,7 +202,7 @@ impl Inet {
         if wire_len > path.mtu as usize {
             return self.send_fragments(cx, link, path, &header, frame);
         }
-        prepend(&header, &mut frame)?;
+        prepend(&header, &mut frame);
         self.send_on_link(cx, link, path, frame)
     }
 
@@ -221,7 +222,7 @@ impl Inet {
         for (header, part) in fragment::fragments(header, frame, path.mtu) {
             cx.count(Counter::IpFragmentsSent);
             let mut frame = part;
-            prepend(&header, &mut frame)?;
+            prepend(&header, &mut frame);
             self.send_on_link(cx, link, path, frame)?;
         }
         Ok(())
@@ -301,10 +302,9 @@ fn rebuilt(header: &Header, payload: &Payload) -> Received {
     Received::new(whole.into(), Offload::default())
 }
 
-fn prepend(header: &Header, frame: &mut Frame) -> Result<(), Errno> {
+fn prepend(header: &Header, frame: &mut Frame) {
     let len = header.header_len();
-    let room = frame.headers.prepend(len).ok_or(Errno::NoBufs)?;
-    header.emit(room).map_err(|_| Errno::NoBufs)?;
+    let room = frame.headers.prepend(len).expect("transport headers leave room for an IPv4 header");
+    header.emit(room).expect("the room has the header's length");
     frame.offload = frame.offload.with_front(len);
-    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! The order of the checks is that of NetBSD's ether_input(9): up, length, source, destination, protocol.
 
-use rumpnet_proto::{Counter, DropReason, Errno, InterfaceFlags, LinkKind};
+use rumpnet_proto::{Counter, DropReason, InterfaceFlags, LinkKind};
 use rumpnet_wire::ethernet::{EtherType, Header};
 
 use super::{Incoming, LinkDestination, interface::Interface, offload};
@@ -110,17 +110,13 @@ pub(super) fn refuse(cx: &mut Context, index: u32, reason: DropReason, frame: &R
 }
 
 /// Puts the Ethernet header before a packet.
-pub(super) fn encapsulate(
-    interface: &Interface,
-    to: LinkDestination,
-    frame: &mut Frame,
-) -> Result<(), Errno> {
-    let source = interface.link_address.ok_or(Errno::AddrNotAvail)?;
+pub(super) fn encapsulate(interface: &Interface, to: LinkDestination, frame: &mut Frame) {
+    let source =
+        interface.link_address.expect("an Ethernet interface has a link address from its creation on");
     let header = Header { destination: to.address, source, ethertype: to.ethertype };
-    let room = frame.headers.prepend(Header::LEN).ok_or(Errno::NoBufs)?;
+    let room = frame.headers.prepend(Header::LEN).expect("network headers leave room for an Ethernet header");
     room.copy_from_slice(&header.to_bytes());
     frame.offload = frame.offload.with_front(Header::LEN);
-    Ok(())
 }
 
 impl Interface {

@@ -84,7 +84,7 @@ impl Link {
             return Err(Errno::NetDown);
         }
         if interface.kind == LinkKind::Ethernet {
-            ether::encapsulate(interface, to, &mut frame)?;
+            ether::encapsulate(interface, to, &mut frame);
         }
         if cx.captures.want_passing(index) {
             let slices = core::iter::once(frame.headers.as_slice());

@@ -97,7 +97,9 @@ impl Iterator for Segments {
         }
         self.put_checksum(bytes, &payload);
         let offload = Offload { checksum: Checksum::Verified, gso: None };
-        Some(Frame { headers, payload, offload, owner: self.frame.owner })
+        // The last segment carries the charge of all.
+        let charge = self.frame.charge.filter(|_| self.next == self.count);
+        Some(Frame { headers, payload, offload, charge })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -12,7 +12,8 @@ use crate::random::{Random, TableHasher};
 /// The tables.
 pub(super) struct Demux {
     connected: HashMap<(SocketAddr, SocketAddr), SocketId, TableHasher>,
-    bound: HashMap<SocketAddr, SocketId, TableHasher>,
+    /// The socket at each local address; none where it hears its peer alone.
+    bound: HashMap<SocketAddr, Option<SocketId>, TableHasher>,
     /// How many sockets use each port, by any address.
     ports: HashMap<u16, u32, TableHasher>,
 }
@@ -29,8 +30,8 @@ impl Demux {
     /// The socket for a datagram to `local` from `remote`.
     pub(super) fn find(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketId> {
         self.find_connected(local, remote)
-            .or_else(|| self.bound.get(&local).copied())
-            .or_else(|| self.bound.get(&any(local)).copied())
+            .or_else(|| self.bound.get(&local).copied().flatten())
+            .or_else(|| self.bound.get(&any(local)).copied().flatten())
     }
 
     pub(super) fn find_connected(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketId> {
@@ -46,7 +47,11 @@ impl Demux {
     }
 
     pub(super) fn bind(&mut self, local: SocketAddr, id: SocketId) {
-        self.bound.insert(local, id);
+        self.reserve(local, Some(id));
+    }
+
+    fn reserve(&mut self, local: SocketAddr, hears_all: Option<SocketId>) {
+        self.bound.insert(local, hears_all);
         *self.ports.entry(local.port()).or_insert(0) += 1;
     }
 
@@ -60,12 +65,16 @@ impl Demux {
         }
     }
 
+    /// Binds a socket to hear its peer alone.
     pub(super) fn connect(&mut self, local: SocketAddr, remote: SocketAddr, id: SocketId) {
+        self.reserve(local, None);
         self.connected.insert((local, remote), id);
     }
 
-    pub(super) fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr) {
+    /// Makes a connected socket hear everybody again.
+    pub(super) fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr, id: SocketId) {
         self.connected.remove(&(local, remote));
+        self.bound.insert(local, Some(id));
     }
 }
 

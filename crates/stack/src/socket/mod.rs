@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 use rumpnet_proto::{Counter, DropReason, Errno};
 
 use crate::{
-    buffer::{Payload, Received},
+    buffer::{Charge, Payload, Received},
     config::Config,
     context::{Context, Event},
     inet::{
@@ -166,10 +166,10 @@ impl Sockets {
         }
     }
 
-    /// A frame charged to a socket has left.
-    pub(crate) fn on_sent(&mut self, id: SocketId, bytes: usize) {
-        if self.udp.value_mut(id).is_some_and(|socket| socket.on_sent(bytes)) {
-            self.dirty.push_back(id);
+    /// A frame charged to a socket has left, or was dropped.
+    pub(crate) fn on_sent(&mut self, charge: Charge) {
+        if self.udp.value_mut(charge.socket).is_some_and(|socket| socket.on_sent(charge.bytes)) {
+            self.dirty.push_back(charge.socket);
         }
     }
 

@@ -12,7 +12,7 @@ use rumpnet_wire::ip::Protocol;
 
 use super::{Datagram, Readiness, SocketId, Sockets};
 use crate::{
-    buffer::Payload,
+    buffer::{Charge, Payload},
     context::Context,
     inet::{
         Inet,
@@ -97,8 +97,8 @@ impl UdpSocket {
     }
 
     /// A frame of `bytes` has left; true if somebody waits for the room.
-    pub(super) fn on_sent(&mut self, bytes: usize) -> bool {
-        self.send_bytes = self.send_bytes.saturating_sub(bytes);
+    pub(super) fn on_sent(&mut self, bytes: u32) -> bool {
+        self.send_bytes = self.send_bytes.saturating_sub(bytes as usize);
         let room = self.send_bytes <= self.send_limit / 2;
         room && core::mem::take(&mut self.send_waits) && !core::mem::replace(&mut self.announced, true)
     }
@@ -233,10 +233,9 @@ impl Sockets {
         };
         self.disconnect_udp(id);
         let local = SocketAddr::new(path.source, port);
-        self.demux.connect(local, remote, id);
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
         self.demux.unbind(socket.local.unwrap_or(local));
-        self.demux.bind(local, id);
+        self.demux.connect(local, remote, id);
         socket.local = Some(local);
         socket.remote = Some(remote);
         Ok(())
@@ -245,7 +244,7 @@ impl Sockets {
     fn disconnect_udp(&mut self, id: SocketId) {
         let Some(socket) = self.udp.value_mut(id) else { return };
         if let (Some(local), Some(remote)) = (socket.local, socket.remote.take()) {
-            self.demux.disconnect(local, remote);
+            self.demux.disconnect(local, remote, id);
         }
     }
 
@@ -309,7 +308,7 @@ impl Sockets {
             udp::build(SocketAddr::new(path.source, port), destination, send.payload.into(), send.segment);
         if path.scope != Scope::Own {
             socket.send_bytes += frame.payload.len();
-            frame.owner = Some(id);
+            frame.charge = Some(Charge { socket: id, bytes: frame.payload.len() as u32 });
         }
         let outgoing = Outgoing {
             protocol: Protocol::UDP,
@@ -319,12 +318,8 @@ impl Sockets {
             dont_fragment: false,
             transport_len: rumpnet_wire::udp::Header::LEN,
         };
-        let charged = frame.owner.map_or(0, |_| frame.payload.len());
-        inet.send(cx, link, &path, &outgoing, frame).inspect_err(|_| {
-            if let Some(socket) = self.udp.value_mut(id) {
-                socket.send_bytes = socket.send_bytes.saturating_sub(charged);
-            }
-        })?;
+        // What is refused below was dropped there, and its charge is given back when the call ends.
+        inet.send(cx, link, &path, &outgoing, frame)?;
         cx.add(Counter::UdpSent, datagrams as u64);
         Ok(())
     }

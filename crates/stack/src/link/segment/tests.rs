@@ -139,7 +139,7 @@ fn framed(shape: Shape, bytes: &[u8]) -> Frame {
     rest.chunks(shape.slice).for_each(|chunk| payload.push(Bytes::copy_from_slice(chunk)));
     let gso = Gso { kind: shape.kind, size: shape.size, ecn: false };
     let headers = Headers::copy_from(inline).unwrap();
-    Frame { headers, payload, offload: Offload { gso: Some(gso), ..Offload::default() }, owner: None }
+    Frame { headers, payload, offload: Offload { gso: Some(gso), ..Offload::default() }, charge: None }
 }
 
 fn super_frame(shape: Shape, flags: Flags, payload: &[u8]) -> Frame {
@@ -223,11 +223,15 @@ fn payload_is_shared_not_copied() {
     let mut frame = super_frame(PLAIN, Flags::ACK, &data(4096));
     let Payload::One(slice) = &frame.payload else { panic!("one slice") };
     let range = slice.as_ptr_range();
-    frame.owner = Some(crate::slab::Key { index: 1, generation: 2 });
-    for segment in segments(&mut frame, 14).unwrap() {
+    let socket = crate::slab::Key { index: 1, generation: 2 };
+    frame.charge = Some(crate::buffer::Charge { socket, bytes: 4096 });
+    let segments: Vec<_> = segments(&mut frame, 14).unwrap().collect();
+    for segment in &segments {
         let Payload::One(slice) = &segment.payload else { panic!("one slice") };
-        assert!(range.contains(&slice.as_ptr()) && segment.owner.is_some());
+        assert!(range.contains(&slice.as_ptr()));
     }
+    assert_eq!(segments.iter().filter(|segment| segment.charge.is_some()).count(), 1);
+    assert!(segments.last().is_some_and(|last| last.charge.is_some()));
 }
 
 #[test]
