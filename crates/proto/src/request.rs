@@ -124,7 +124,8 @@ pub enum Request {
         /// Its address.
         address: IpAddr,
     },
-    /// Removes all neighbours that were not set by hand, or all of them.
+    /// Removes a page of the neighbours that were not set by hand, or of all. Answered with [`Reply::Value`]: how many
+    /// were removed; to be repeated until that is 0.
     FlushNeighbors {
         /// Whether those set by hand go too.
         permanent: bool,

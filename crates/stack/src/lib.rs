@@ -27,7 +27,7 @@ mod socket;
 pub mod time;
 pub mod timer;
 
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use core::net::SocketAddr;
 
 use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
@@ -60,6 +60,8 @@ pub struct Stack {
     link: Link,
     inet: Inet,
     sockets: Sockets,
+    /// Interfaces whose neighbours are being forgotten, a slice a call.
+    forgetting: VecDeque<u32>,
 }
 
 impl Stack {
@@ -69,7 +71,8 @@ impl Stack {
         let inet = Inet::new(&config, &mut random);
         let sockets = Sockets::new(&config, &mut random);
         let link = Link::new(config.interfaces);
-        let mut stack = Self { cx: Context::new(config, random, now), link, inet, sockets };
+        let mut stack =
+            Self { cx: Context::new(config, random, now), link, inet, sockets, forgetting: VecDeque::new() };
         stack.configure_loopback();
         stack
     }
@@ -85,7 +88,7 @@ impl Stack {
 
     #[inline]
     fn receive_frame(&mut self, port: u32, frame: &mut Received) {
-        let Self { cx, link, inet, sockets } = self;
+        let Self { cx, link, inet, sockets, .. } = self;
         if let Some(incoming) = link.receive(cx, port, frame)
             && let Some(delivery) = inet.receive(cx, link, &incoming, frame)
         {
@@ -107,7 +110,8 @@ impl Stack {
 
     /// When [`Self::on_timeout`] must be called next; it changes with every call that takes `&mut self`.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.link.has_looped() { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
+        let unfinished = self.link.has_looped() || !self.forgetting.is_empty();
+        if unfinished { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
     }
 
     /// A port that has frames to send; each is named once until it has been emptied with [`Self::next_frame`].
@@ -185,7 +189,8 @@ impl Stack {
 
     /// What every call ends with: packets to ourselves, timers, and news of sockets.
     fn leave(&mut self) {
-        let Self { cx, link, inet, sockets } = self;
+        self.forget_some_neighbors();
+        let Self { cx, link, inet, sockets, .. } = self;
         for _ in 0..LOOPED_AT_ONCE {
             let Some((incoming, mut packet)) = link.next_looped(cx) else { break };
             if let Some(delivery) = inet.receive(cx, link, &incoming, &mut packet) {
@@ -226,7 +231,7 @@ impl Stack {
         batch: impl IntoIterator<Item = UdpSend>,
     ) -> Result<usize, Errno> {
         self.enter(now);
-        let Self { cx, link, inet, sockets } = self;
+        let Self { cx, link, inet, sockets, .. } = self;
         let sent = sockets.send_udp(cx, link, inet, id, batch.into_iter());
         self.leave();
         sent

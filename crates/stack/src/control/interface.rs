@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 
 use rumpnet_proto::{
-    AddressFlags, Capabilities, CloneName, ControlError, Counter, DropReason, Errno, InterfaceFlags,
-    InterfaceName, InterfaceReport, LinkKind, LinkState, Operation, Reply,
+    AddressFlags, Capabilities, CloneName, ControlError, DropReason, Errno, InterfaceFlags, InterfaceName,
+    InterfaceReport, LinkKind, LinkState, Operation, Reply,
 };
 use rumpnet_wire::ethernet;
 
@@ -140,7 +140,7 @@ impl Stack {
         }
         let (index, port) = (interface.index, interface.port);
         self.remove_all_addresses(index);
-        self.flush_interface_neighbors(index);
+        self.forget_neighbors(index);
         if let Some(port) = port {
             self.discard_queue(index, port);
         }
@@ -245,7 +245,7 @@ impl Stack {
             }
         }
         if !present {
-            self.flush_interface_neighbors(index);
+            self.forget_neighbors(index);
         }
     }
 
@@ -354,15 +354,29 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn flush_interface_neighbors(&mut self, index: u32) {
-        let mut evicted = 0;
-        while let Some(packets) = self.inet.neighbors.remove_next_of(index) {
-            evicted += 1;
+    /// Forgets the neighbours of an interface, a slice in each call from now on.
+    fn forget_neighbors(&mut self, index: u32) {
+        if !self.forgetting.contains(&index) {
+            self.forgetting.push_back(index);
+        }
+    }
+
+    /// A slice of what [`Self::forget_neighbors`] began.
+    pub(crate) fn forget_some_neighbors(&mut self) {
+        let Some(&index) = self.forgetting.front() else { return };
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some(packets) = self.inet.neighbors.remove_next_of(index) else {
+                self.forgetting.pop_front();
+                self.link.interfaces.release(index);
+                return;
+            };
             packets.iter().for_each(|frame| self.cx.drop_sent(index, DropReason::NeighborUnreachable, frame));
         }
-        self.cx.add(Counter::NeighborEvicted, evicted);
     }
 }
+
+/// Neighbours forgotten in one call, so that it holds no lock for long.
+const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// The group that every IPv4 host is in (RFC 1112 section 4).
 const ALL_HOSTS: core::net::Ipv4Addr = core::net::Ipv4Addr::new(224, 0, 0, 1);

@@ -65,10 +65,7 @@ impl Stack {
             Request::Neighbors { after } => Ok(self.neighbors(after)),
             Request::AddNeighbor(change) => self.add_neighbor(&change).map(done),
             Request::DeleteNeighbor { address } => self.delete_neighbor(address).map(done),
-            Request::FlushNeighbors { permanent } => {
-                self.flush_neighbors(permanent);
-                Ok(Reply::Done)
-            }
+            Request::FlushNeighbors { permanent } => Ok(Reply::Value(self.flush_neighbors(permanent))),
             Request::AddRoute { destination, via } => self.add_route(destination, &via).map(done),
             Request::DeleteRoute { destination } => self.delete_route(destination).map(done),
             Request::Routes { after } => Ok(self.routes(after)),
@@ -97,7 +94,7 @@ impl Stack {
     }
 
     fn send_echo(&mut self, echo: u64, sequence: u16) -> Result<(), ControlError> {
-        let Self { cx, link, inet, sockets } = self;
+        let Self { cx, link, inet, sockets, .. } = self;
         sockets.echo.send(cx, link, inet, Key::from(echo), sequence).map_err(refuse(Operation::Echo, ""))
     }
 

@@ -1,5 +1,6 @@
 //! The neighbour table: what arp(8) shows and changes.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use rumpnet_proto::{
@@ -15,7 +16,7 @@ use crate::{
 impl Stack {
     pub(super) fn neighbors(&self, after: Option<(u32, IpAddr)>) -> Reply {
         let mut next = None;
-        let mut neighbors = alloc::vec::Vec::new();
+        let mut neighbors = Vec::new();
         for (key, entry) in self.inet.neighbors.list_after(after) {
             if neighbors.len() == PAGE {
                 break;
@@ -84,17 +85,15 @@ impl Stack {
         Ok(())
     }
 
-    pub(super) fn flush_neighbors(&mut self, permanent: bool) {
-        let keys: alloc::vec::Vec<_> = self
-            .inet
-            .neighbors
-            .list_after(None)
-            .filter(|(_, entry)| permanent || !entry.is_permanent())
-            .map(|(key, _)| key)
-            .collect();
-        for key in keys {
-            let packets = self.inet.neighbors.remove(key).unwrap_or_default();
+    /// Removes a page of neighbours and returns how many those were.
+    pub(super) fn flush_neighbors(&mut self, permanent: bool) -> i64 {
+        let listed = self.inet.neighbors.list_after(None);
+        let wanted = listed.filter(|(_, entry)| permanent || !entry.is_permanent()).map(|(key, _)| key);
+        let keys: Vec<_> = wanted.take(PAGE).collect();
+        for key in &keys {
+            let packets = self.inet.neighbors.remove(*key).unwrap_or_default();
             packets.iter().for_each(|frame| self.cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
         }
+        keys.len() as i64
     }
 }

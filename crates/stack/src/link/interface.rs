@@ -1,6 +1,11 @@
 //! Interfaces and the table that holds them, by index and by name.
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 
 use rumpnet_proto::{Capabilities, Errno, InterfaceFlags, InterfaceName, LinkKind, LinkState};
 use rumpnet_wire::ethernet;
@@ -106,12 +111,14 @@ impl Interface {
 pub(crate) struct InterfaceTable {
     by_index: Vec<Option<Box<Interface>>>,
     by_name: BTreeMap<InterfaceName, u32>,
+    /// Indices of interfaces that are gone but for what is still being forgotten of them.
+    retired: BTreeSet<u32>,
     limit: u32,
 }
 
 impl InterfaceTable {
     pub(crate) const fn new(limit: u32) -> Self {
-        Self { by_index: Vec::new(), by_name: BTreeMap::new(), limit }
+        Self { by_index: Vec::new(), by_name: BTreeMap::new(), retired: BTreeSet::new(), limit }
     }
 
     /// The index that the next interface will have; ENOMEM when the table is full.
@@ -119,8 +126,8 @@ impl InterfaceTable {
         if self.by_name.len() >= self.limit as usize {
             return Err(Errno::NoMem);
         }
-        let gap = self.by_index.iter().position(Option::is_none).unwrap_or(self.by_index.len());
-        Ok(gap as u32 + 1)
+        let free = |index: &u32| self.by_index(*index).is_none() && !self.retired.contains(index);
+        (1..).find(free).ok_or(Errno::NoMem)
     }
 
     pub(crate) fn insert(&mut self, interface: Interface) {
@@ -132,10 +139,17 @@ impl InterfaceTable {
         self.by_index[place] = Some(Box::new(interface));
     }
 
+    /// Removes an interface; its index is not used again until [`Self::release`].
     pub(crate) fn remove(&mut self, index: u32) -> Option<Interface> {
         let interface = self.by_index.get_mut(index.checked_sub(1)? as usize)?.take()?;
         self.by_name.remove(&interface.name);
+        self.retired.insert(index);
         Some(*interface)
+    }
+
+    /// Nothing is left of a removed interface.
+    pub(crate) fn release(&mut self, index: u32) {
+        self.retired.remove(&index);
     }
 
     pub(crate) fn by_index(&self, index: u32) -> Option<&Interface> {
@@ -179,10 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_free_index_is_used_again() {
+    fn the_lowest_index_is_used_again_once_nothing_is_left_of_its_interface() {
         let mut table = table();
         assert_eq!(table.free_index(), Err(Errno::NoMem));
         assert!(table.remove(2).is_some());
+        assert_eq!(table.free_index(), Ok(4));
+        table.release(2);
         assert_eq!(table.free_index(), Ok(2));
         assert!(table.by_name("virt0").is_err());
         assert_eq!(table.by_name("virt1").map(|interface| interface.index), Ok(3));
