@@ -109,3 +109,53 @@ impl Packet {
         self.sender_protocol == self.target_protocol && !self.sender_protocol.is_unspecified()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::{assert_inverse, emitted, ipv4, mac, octets};
+
+    proptest! {
+        #[test]
+        fn an_emitted_packet_parses_back(
+            operation: u16, sender_hardware in mac(), sender_protocol in ipv4(),
+            target_hardware in mac(), target_protocol in ipv4(), padding in octets(18),
+        ) {
+            let operation = operation.into();
+            let packet =
+                Packet { operation, sender_hardware, sender_protocol, target_hardware, target_protocol };
+            let bytes = emitted(packet.header_len(), |out| packet.emit(out));
+            assert_inverse(&packet, bytes, &padding, Packet::parse);
+        }
+    }
+
+    fn request() -> Packet {
+        Packet {
+            operation: Operation::Request,
+            sender_hardware: Address([2, 0, 0, 0, 0, 0x0a]),
+            sender_protocol: Ipv4Addr::new(10, 9, 0, 1),
+            target_hardware: Address::UNSPECIFIED,
+            target_protocol: Ipv4Addr::new(10, 9, 0, 2),
+        }
+    }
+
+    #[test]
+    fn other_hardware_and_protocols_are_refused() {
+        for at in 0..6 {
+            let mut bytes = request().to_bytes();
+            bytes[at] ^= 0x10;
+            assert_eq!(Packet::parse(&bytes), Err(Malformed::Value), "octet {at}");
+        }
+    }
+
+    #[test]
+    fn probes_and_announcements_are_told_apart() {
+        let probe = Packet { sender_protocol: Ipv4Addr::UNSPECIFIED, ..request() };
+        let announcement = Packet { target_protocol: request().sender_protocol, ..request() };
+        assert!(probe.is_probe() && !probe.is_announcement());
+        assert!(announcement.is_announcement() && !announcement.is_probe());
+        assert!(!request().is_probe() && !request().is_announcement());
+    }
+}

@@ -216,3 +216,99 @@ fn take_digit(text: &mut &[u8]) -> Option<u8> {
     *text = rest;
     Some(digit as u8)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::{assert_inverse, emitted, mac, octets};
+
+    proptest! {
+        #[test]
+        fn an_emitted_header_parses_back(
+            destination in mac(), source in mac(), ethertype in any::<u16>(), payload in octets(64),
+        ) {
+            let header = Header { destination, source, ethertype: EtherType(ethertype) };
+            let bytes = emitted(header.header_len(), |out| header.emit(out));
+            assert_inverse(&header, bytes, &payload, Header::parse);
+        }
+
+        #[test]
+        fn an_address_reads_back_as_it_is_printed(address in mac()) {
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn no_text_breaks_the_address_reader(text in ".{0,24}") {
+            let _ = text.parse::<Address>();
+        }
+    }
+
+    #[test]
+    fn a_runt_is_truncated() {
+        assert_eq!(Header::parse(&[0; 13]), Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn an_address_is_read_as_ether_aton_reads_it() {
+        let expected = Ok(Address([0x0a, 0xb, 0, 0xd, 0xe, 0xf]));
+        for text in ["a:b:0:d:e:f", "0a:0b:00:0d:0e:0f", "0A-0B-00-0D-0E-0F", "0a.b.0.d.e.f", "0a0b000d0e0f"]
+        {
+            assert_eq!(text.parse::<Address>(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            "a",
+            "a:b:c:d:e",
+            "a:b:c:d:e:",
+            "a:b:c:d:e:f:",
+            "a:b:c:d:e:f:1",
+            "a::c:d:e:f",
+            "g:b:c:d:e:f",
+            "aaa:b:c:d:e:f:0",
+            " a:b:c:d:e:f",
+            "a:b:c:d:e:é",
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(AddressParseError), "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_map_to_their_ethernet_addresses() {
+        let v4 = Address::multicast_v4(Ipv4Addr::new(224, 129, 2, 3));
+        let v6 = Address::multicast_v6("ff02::1:ff00:a".parse().unwrap());
+        assert_eq!(v4.to_string(), "01:00:5e:01:02:03");
+        assert_eq!(v6.to_string(), "33:33:ff:00:00:0a");
+        assert!(v4.is_multicast() && v6.is_multicast());
+        assert_eq!(Address::multicast(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1))).0, [1, 0, 0x5e, 0, 0, 1]);
+    }
+
+    #[test]
+    fn kinds_of_address_are_told_apart() {
+        assert!(Address::BROADCAST.is_broadcast() && Address::BROADCAST.is_multicast());
+        assert!(!Address::BROADCAST.is_unicast() && !Address::UNSPECIFIED.is_unicast());
+        assert!(Address::UNSPECIFIED.is_unspecified());
+        let local = Address([0xb2, 0x0a, 0, 0, 0, 1]);
+        assert!(local.is_unicast() && local.is_local() && !local.is_broadcast());
+        assert!(!Address([0x00, 0x1b, 0x21, 0, 0, 1]).is_local());
+    }
+
+    #[test]
+    fn an_interface_identifier_has_the_universal_bit_flipped() {
+        let address = Address([0x02, 0, 0, 0, 0, 0x0a]);
+        assert_eq!(address.modified_eui64(), [0, 0, 0, 0xff, 0xfe, 0, 0, 0x0a]);
+    }
+
+    #[test]
+    fn a_small_type_is_a_length() {
+        assert!(EtherType(0x05dc).is_length() && !EtherType(0x0600).is_length());
+        assert_eq!(EtherType::IPV4.to_string(), "0x0800");
+    }
+}

@@ -337,3 +337,6 @@ impl Timestamps {
         write(out, &self.to_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

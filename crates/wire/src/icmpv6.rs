@@ -226,3 +226,6 @@ fn pair(first: u16, second: u16) -> [u8; 4] {
 fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, len: usize) -> Sum {
     ip::pseudo_header(source.into(), destination.into(), Protocol::ICMPV6, len as u32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,78 @@ impl Message {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::multicast::Addresses;
+    use crate::strategies::{assert_inverse, emitted, ipv4};
+
+    /// Any message, with the octets that its counts call for.
+    fn message() -> impl Strategy<Value = (Message, usize)> {
+        let extension = (any::<bool>(), 0..8u8, any::<u8>(), 0..9u16).prop_map(
+            |(suppress, robustness, interval_code, sources)| QueryExtension {
+                suppress,
+                robustness,
+                interval_code,
+                sources,
+            },
+        );
+        prop_oneof![
+            (any::<u8>(), ipv4(), prop::option::of(extension)).prop_map(
+                |(max_response, group, extension)| {
+                    let sources = extension.map_or(0, |extension| extension.sources);
+                    (Message::Query { max_response, group, extension }, usize::from(sources) * 4)
+                }
+            ),
+            ipv4().prop_map(|group| (Message::ReportV1 { group }, 0)),
+            ipv4().prop_map(|group| (Message::ReportV2 { group }, 0)),
+            ipv4().prop_map(|group| (Message::Leave { group }, 0)),
+            any::<u16>().prop_map(|records| (Message::ReportV3 { records }, 12)),
+            (0x30u8.., any::<u8>(), any::<[u8; 4]>())
+                .prop_map(|(kind, code, content)| (Message::Unknown { kind, code, content }, 5)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_emitted_message_parses_back((message, data_len) in message(), seed: u8) {
+            let data: std::vec::Vec<u8> = (0..data_len).map(|n| (n as u8).wrapping_mul(seed)).collect();
+            let sum = *Sum::new().add(&data);
+            let bytes = emitted(message.header_len(), |out| message.emit(sum, out));
+            assert_inverse(&message, bytes, &data, Message::parse);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed((message, _) in message(), bit in 0..64usize) {
+            let mut bytes = [0; Message::MAX_LEN];
+            let len = message.emit(Sum::new(), &mut bytes).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let parsed = Message::parse(&bytes[..len]);
+            prop_assert!(matches!(parsed, Err(Malformed::Checksum | Malformed::Truncated)), "{:?}", parsed);
+        }
+    }
+
+    #[test]
+    fn the_version_of_a_query_shows_in_its_length() {
+        let query = Message::Query { max_response: 100, group: Ipv4Addr::UNSPECIFIED, extension: None };
+        let mut bytes = [0; 8];
+        query.emit(Sum::new(), &mut bytes).unwrap();
+        assert_eq!(bytes, [0x11, 100, 0xee, 0x9b, 0, 0, 0, 0]);
+        assert_eq!(Message::parse(&bytes), Ok((query, &[][..])));
+    }
+
+    #[test]
+    fn a_query_that_claims_more_sources_than_it_has_is_truncated() {
+        let extension = QueryExtension { suppress: false, robustness: 2, interval_code: 125, sources: 2 };
+        let query =
+            Message::Query { max_response: 100, group: Ipv4Addr::UNSPECIFIED, extension: Some(extension) };
+        let (mut bytes, source) = ([0; 16], Ipv4Addr::new(10, 0, 0, 1));
+        bytes[12..].copy_from_slice(&source.octets());
+        query.emit(*Sum::new().add(&source.octets()), &mut bytes).unwrap();
+        assert_eq!(Message::parse(&bytes), Err(Malformed::Truncated));
+        assert_eq!(Addresses::<Ipv4Addr>::new(&bytes[12..]).iter().next(), Some(source));
+    }
+}

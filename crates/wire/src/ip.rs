@@ -110,3 +110,51 @@ pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: Protocol, le
     sum.add_address(source).add_address(destination).add_u16(u16::from(protocol.0)).add_u32(len);
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn a_pseudo_header_sums_its_fields() {
+        let sum = pseudo_header(
+            Ipv4Addr::new(10, 9, 0, 1).into(),
+            Ipv4Addr::new(10, 9, 0, 2).into(),
+            Protocol::UDP,
+            13,
+        );
+        assert_eq!(sum.fold(), 0x0a09 + 0x0001 + 0x0a09 + 0x0002 + 17 + 13);
+    }
+
+    #[test]
+    fn an_ipv6_pseudo_header_counts_a_length_beyond_sixteen_bits() {
+        let (source, destination) = (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into());
+        assert_eq!(pseudo_header(source, destination, Protocol::TCP, 0x0002_0003).fold(), 1 + 6 + 2 + 3);
+    }
+
+    #[test]
+    fn a_congestion_mark_replaces_only_its_bits() {
+        for mark in [Ecn::NotCapable, Ecn::Capable0, Ecn::Capable1, Ecn::CongestionExperienced] {
+            assert_eq!(Ecn::of(mark.applied_to(0xb9)), mark);
+            assert_eq!(mark.applied_to(0xb9) >> 2, 0xb9 >> 2);
+        }
+    }
+
+    #[test]
+    fn a_version_is_four_six_or_none() {
+        assert_eq!(version(&[0x45]), Some(4));
+        assert_eq!(version(&[0x60]), Some(6));
+        assert_eq!(version(&[0x50]), None);
+        assert_eq!(version(&[]), None);
+    }
+
+    #[test]
+    fn protocols_print_their_names_or_numbers() {
+        assert_eq!(Protocol::ICMP.to_string(), "icmp");
+        assert_eq!(Protocol(99).to_string(), "99");
+    }
+}

@@ -164,3 +164,6 @@ impl Header {
         self.more_fragments || self.fragment_offset != 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,3 +97,6 @@ impl Header {
         Ecn::of(self.traffic_class)
     }
 }
+
+#[cfg(test)]
+mod tests;

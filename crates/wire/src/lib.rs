@@ -38,6 +38,8 @@ pub mod udp;
 pub mod virtio;
 
 mod bytes;
+#[cfg(test)]
+mod strategies;
 
 use core::fmt;
 

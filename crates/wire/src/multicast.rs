@@ -268,3 +268,73 @@ pub const fn encode_octet(number: u16) -> u8 {
         _ => 0xff,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::{emitted, ipv4, ipv6};
+
+    /// Groups with their sources, written as records and read back.
+    fn assert_records_read_back<A: GroupAddress>(groups: &[(u8, A, Vec<A>)]) {
+        let mut bytes = Vec::new();
+        for (kind, group, sources) in groups {
+            let sources_len = sources.len() as u16;
+            let record =
+                Record { kind: (*kind).into(), auxiliary_words: 0, sources: sources_len, group: *group };
+            bytes.extend(emitted(record.header_len(), |out| record.emit(out)));
+            bytes.extend(emitted(sources.len() * A::LEN, |out| emit_addresses(sources, out)));
+        }
+        let read: Vec<_> = Records::<A>::new(groups.len() as u16, &bytes)
+            .map(|record| record.expect("what was emitted parses"))
+            .map(|(record, sources)| (record.kind.into(), record.group, sources.iter().collect()))
+            .collect();
+        assert_eq!(read, groups);
+    }
+
+    proptest! {
+        #[test]
+        fn emitted_ipv4_records_parse_back(groups in vec((any::<u8>(), ipv4(), vec(ipv4(), 0..4)), 0..5)) {
+            assert_records_read_back(&groups);
+        }
+
+        #[test]
+        fn emitted_ipv6_records_parse_back(groups in vec((any::<u8>(), ipv6(), vec(ipv6(), 0..4)), 0..5)) {
+            assert_records_read_back(&groups);
+        }
+
+        #[test]
+        fn a_time_code_is_the_largest_not_above_its_number(number in 0..=31744u16) {
+            let code = encode_octet(number);
+            prop_assert!(decode_octet(code) <= number);
+            prop_assert!(code == 255 || decode_octet(code + 1) > number);
+        }
+    }
+
+    #[test]
+    fn every_time_code_reads_back() {
+        for code in 0..=255 {
+            assert_eq!(encode_octet(decode_octet(code)), code);
+        }
+        assert_eq!(encode_octet(u16::MAX), 255);
+    }
+
+    #[test]
+    fn auxiliary_data_is_skipped() {
+        let bytes = [4, 1, 0, 0, 224, 0, 0, 5, 9, 9, 9, 9, 3, 0, 0, 0, 224, 0, 0, 6];
+        let groups: Vec<_> =
+            Records::<Ipv4Addr>::new(2, &bytes).map(|r| r.unwrap().0.group.octets()[3]).collect();
+        assert_eq!(groups, [5, 6]);
+    }
+
+    #[test]
+    fn a_report_ends_at_its_first_malformed_record() {
+        let bytes = [4, 0, 0, 2, 224, 0, 0, 5, 10, 0, 0, 1];
+        let read: Vec<_> = Records::<Ipv4Addr>::new(7, &bytes).collect();
+        assert_eq!(read, [Err(Malformed::Truncated)]);
+    }
+}

@@ -193,3 +193,6 @@ impl fmt::Debug for Flags {
         letters.filter(|(bit, _)| self.0 >> bit & 1 == 1).try_for_each(|(_, letter)| write!(f, "{letter}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,3 +80,62 @@ impl Header {
         Self { checksum, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::checksum;
+    use crate::ip::{Protocol, pseudo_header};
+    use crate::strategies::{assert_inverse, emitted, ip, octets};
+
+    proptest! {
+        #[test]
+        fn an_emitted_header_parses_back(
+            source_port: u16, destination_port: u16, checksum: u16, payload in octets(90),
+        ) {
+            let length = (Header::LEN + payload.len()) as u16;
+            let header = Header { source_port, destination_port, length, checksum };
+            let bytes = emitted(header.header_len(), |out| header.emit(out));
+            assert_inverse(&header, bytes, &payload, Header::parse);
+        }
+
+        #[test]
+        fn its_checksum_verifies(source in ip(), destination in ip(), payload in octets(90)) {
+            let length = (Header::LEN + payload.len()) as u16;
+            let pseudo = pseudo_header(source, destination, Protocol::UDP, length.into());
+            let header = Header { source_port: 7, destination_port: 9, length, checksum: 0xdead };
+            let header = header.with_checksum(pseudo, *Sum::new().add(&payload));
+            let datagram = [&header.to_bytes()[..], &payload].concat();
+            prop_assert_ne!(header.checksum, 0);
+            prop_assert!(checksum::verify(pseudo, &datagram));
+        }
+    }
+
+    #[test]
+    fn a_sum_of_zero_is_sent_as_all_ones() {
+        let any = Ipv4Addr::UNSPECIFIED.into();
+        let header = Header { source_port: 0xffff - 17 - 8 - 8, destination_port: 0, length: 8, checksum: 0 };
+        let pseudo = pseudo_header(any, any, Protocol::UDP, 8);
+        assert_eq!(header.with_checksum(pseudo, Sum::new()).checksum, 0xffff);
+    }
+
+    #[test]
+    fn padding_behind_the_datagram_is_cut() {
+        let header = Header { source_port: 1, destination_port: 2, length: 9, checksum: 0 };
+        let bytes = [&header.to_bytes()[..], b"xpadding"].concat();
+        assert_eq!(Header::parse(&bytes), Ok((header, &b"x"[..])));
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        let header = Header { source_port: 1, destination_port: 2, length: 9, checksum: 0 };
+        assert_eq!(Header::parse(&header.to_bytes()), Err(Malformed::Truncated));
+        let short = Header { length: 7, ..header };
+        assert_eq!(Header::parse(&short.to_bytes()), Err(Malformed::Length));
+        assert_eq!(Header::parse_quoted(&short.to_bytes()), Ok((short, &[][..])));
+    }
+}

@@ -139,3 +139,56 @@ impl Header {
         write(out, &self.to_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::{assert_inverse, emitted, octets};
+
+    /// Any kind of segmentation.
+    fn gso_type() -> impl Strategy<Value = GsoType> {
+        prop::sample::select(&[GsoType::None, GsoType::Tcp4, GsoType::Udp, GsoType::Tcp6, GsoType::UdpL4][..])
+    }
+
+    proptest! {
+        #[test]
+        fn an_emitted_header_parses_back(
+            flags: u8, gso_type in gso_type(), ecn: bool, numbers: [u16; 5], frame in octets(40),
+        ) {
+            let [hdr_len, gso_size, csum_start, csum_offset, num_buffers] = numbers;
+            let flags = Flags(flags);
+            let header =
+                Header { flags, gso_type, ecn, hdr_len, gso_size, csum_start, csum_offset, num_buffers };
+            let bytes = emitted(header.header_len(), |out| header.emit(out));
+            assert_inverse(&header, bytes, &frame, Header::parse);
+        }
+    }
+
+    #[test]
+    fn the_layout_is_virtios() {
+        let header = Header {
+            flags: Flags::NEEDS_CSUM,
+            gso_type: GsoType::Tcp4,
+            ecn: true,
+            hdr_len: 66,
+            gso_size: 1448,
+            csum_start: 34,
+            csum_offset: 16,
+            num_buffers: 0,
+        };
+        let numbers = [66u16, 1448, 34, 16, 0].map(u16::to_ne_bytes).concat();
+        assert_eq!(header.to_bytes()[..2], [1, 0x81]);
+        assert_eq!(header.to_bytes()[2..], numbers);
+    }
+
+    #[test]
+    fn kinds_of_segmentation_that_are_not_known_are_refused() {
+        for kind in [2, 6, 0x20, 0x40, 0x7f, 0x82] {
+            let mut bytes = Header::default().to_bytes();
+            bytes[1] = kind;
+            assert_eq!(Header::parse(&bytes), Err(Malformed::Value), "{kind:#x}");
+        }
+    }
+}

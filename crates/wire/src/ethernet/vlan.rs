@@ -57,3 +57,34 @@ impl Tag {
         write(out, &self.to_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::{assert_inverse, emitted, octets};
+
+    proptest! {
+        #[test]
+        fn an_emitted_tag_parses_back(
+            priority in 0..8u8, drop_eligible: bool, id in 0..4096u16, ethertype: u16, payload in octets(9),
+        ) {
+            let tag = Tag { priority, drop_eligible, id, ethertype: EtherType(ethertype) };
+            let bytes = emitted(tag.header_len(), |out| tag.emit(out));
+            assert_inverse(&tag, bytes, &payload, Tag::parse);
+        }
+    }
+
+    #[test]
+    fn a_tag_lies_in_the_bits_that_802_1q_gives_it() {
+        let tag = Tag { priority: 5, drop_eligible: true, id: 42, ethertype: EtherType::IPV4 };
+        assert_eq!(tag.to_bytes(), [0xb0, 0x2a, 0x08, 0x00]);
+    }
+
+    #[test]
+    fn bits_beyond_a_field_do_not_spill() {
+        let tag = Tag { priority: 9, drop_eligible: false, id: 0xf001, ethertype: EtherType::ARP };
+        assert_eq!(tag.to_bytes(), [0x20, 0x01, 0x08, 0x06]);
+    }
+}

@@ -168,3 +168,118 @@ impl From<Cidr> for (IpAddr, u8) {
         (cidr.address, cidr.prefix_len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::strategies::ip;
+
+    /// Any prefix, lengths at the ends included.
+    fn cidr() -> impl Strategy<Value = Cidr> {
+        (ip(), 0..=128u8).prop_map(|(address, len)| Cidr::new(address, len.min(width(address))).unwrap())
+    }
+
+    fn read(text: &str) -> Cidr {
+        text.parse().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_reads_back_as_it_is_printed(cidr in cidr()) {
+            prop_assert_eq!(cidr.to_string().parse(), Ok(cidr));
+        }
+
+        #[test]
+        fn a_mask_gives_its_length_back(cidr in cidr()) {
+            prop_assert_eq!(Cidr::from_netmask(cidr.address(), cidr.netmask()), Some(cidr));
+        }
+
+        #[test]
+        fn an_address_is_contained_if_its_network_is_the_same(cidr in cidr(), other in ip()) {
+            let same = Cidr::new(other, cidr.prefix_len()).is_some_and(|theirs| theirs.network() == cidr.network());
+            prop_assert_eq!(cidr.contains(other), same);
+            prop_assert!(cidr.contains(cidr.address()) && cidr.contains(cidr.network().address()));
+        }
+
+        #[test]
+        fn a_broadcast_address_is_the_last_of_its_network(address in crate::strategies::ipv4(), len in 0..31u8) {
+            let cidr = Cidr::new(address.into(), len).unwrap();
+            let broadcast = cidr.broadcast().unwrap();
+            prop_assert!(cidr.contains(broadcast.into()));
+            let next = broadcast.to_bits().checked_add(1).map(Ipv4Addr::from_bits);
+            prop_assert!(next.is_none_or(|next| !cidr.contains(next.into())));
+        }
+
+        #[test]
+        fn no_text_breaks_the_reader(text in "[0-9a-f:./+ -]{0,40}") {
+            let _ = text.parse::<Cidr>();
+        }
+    }
+
+    #[test]
+    fn a_network_has_its_names() {
+        let cidr = read("10.1.2.3/20");
+        assert_eq!(cidr.network(), read("10.1.0.0/20"));
+        assert_eq!(cidr.broadcast(), Some(Ipv4Addr::new(10, 1, 15, 255)));
+        assert_eq!(cidr.netmask().to_string(), "255.255.240.0");
+        assert_eq!(read("fe80::1:2/64").network(), read("fe80::/64"));
+        assert_eq!(read("fe80::1/64").netmask().to_string(), "ffff:ffff:ffff:ffff::");
+    }
+
+    #[test]
+    fn point_to_point_prefixes_and_ipv6_have_no_broadcast() {
+        for text in ["10.0.0.0/31", "10.0.0.0/32", "2001:db8::/64"] {
+            assert_eq!(read(text).broadcast(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mask_with_holes_is_refused() {
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        for mask in ["255.0.255.0", "0.0.0.255", "255.255.255.253"] {
+            assert_eq!(Cidr::from_netmask(address, mask.parse().unwrap()), None, "{mask}");
+        }
+        assert_eq!(Cidr::from_netmask(address, "ffff::".parse().unwrap()), None);
+        assert_eq!(
+            Cidr::from_netmask(address, "0.0.0.0".parse().unwrap()).map(|all| all.prefix_len()),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn families_do_not_contain_each_other() {
+        assert!(!read("0.0.0.0/0").contains("::".parse().unwrap()));
+        assert!(!read("::/0").contains("0.0.0.0".parse().unwrap()));
+    }
+
+    #[test]
+    fn texts_that_are_no_prefix_are_refused() {
+        for text in [
+            "",
+            "/",
+            "10.0.0.1",
+            "10.0.0.1/",
+            "10.0.0.1/33",
+            "::1/129",
+            "10.0.0/8",
+            "10.0.0.1/+8",
+            "10.0.0.1/8/8",
+            "10.0.0.1/-1",
+            "10.0.0.1/ 8",
+        ] {
+            assert_eq!(text.parse::<Cidr>(), Err(CidrParseError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_prefix_covers_its_address_alone() {
+        let host = Cidr::host(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        assert!(host.is_host() && host.contains(Ipv6Addr::LOCALHOST.into()));
+        assert!(!host.contains(Ipv6Addr::UNSPECIFIED.into()));
+        assert!(!read("10.0.0.1/31").is_host());
+    }
+}

@@ -403,3 +403,6 @@ impl<'a> HeaderOption<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
