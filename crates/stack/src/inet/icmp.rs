@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rumpnet_proto::{Counter, DropReason};
 use rumpnet_wire::{
     checksum::Sum,
-    icmpv4::{Message, UnreachableCode},
+    icmpv4::{Message, TimeExceededCode, UnreachableCode},
     ip::Protocol,
     ipv4::Header,
     udp,
@@ -28,6 +28,8 @@ pub(crate) enum ErrorKind {
     PortUnreachable,
     /// Nobody speaks that protocol.
     ProtocolUnreachable,
+    /// A packet's fragments did not all come in time.
+    ReassemblyTimeExceeded,
 }
 
 /// An ICMP error about a packet that we sent.
@@ -192,12 +194,11 @@ impl Inet {
             return cx.count_drop(0, DropReason::IcmpRateLimited);
         }
         cx.count(Counter::IcmpErrorsSent);
-        let message = Message::DestinationUnreachable {
-            code: match kind {
-                ErrorKind::ProtocolUnreachable => UnreachableCode::PROTOCOL,
-                ErrorKind::PortUnreachable => UnreachableCode::PORT,
-            },
-            next_hop_mtu: 0,
+        let unreachable = |code| Message::DestinationUnreachable { code, next_hop_mtu: 0 };
+        let message = match kind {
+            ErrorKind::ProtocolUnreachable => unreachable(UnreachableCode::PROTOCOL),
+            ErrorKind::PortUnreachable => unreachable(UnreachableCode::PORT),
+            ErrorKind::ReassemblyTimeExceeded => Message::TimeExceeded { code: TimeExceededCode::REASSEMBLY },
         };
         let source = Some(IpAddr::V4(header.destination)).filter(|address| self.addresses.is_ours(*address));
         self.send_icmp(cx, link, source, header.source, (cx.config.ttl, 0), message, quote.into());

@@ -15,7 +15,7 @@ use rumpnet_wire::{
 
 use super::{
     Delivery, Inet,
-    fragment::{self, Input},
+    fragment::{self, GivenUp, Input},
     icmp::ErrorKind,
     route::{Path, Scope},
 };
@@ -83,7 +83,7 @@ impl Inet {
             return Disposition::Drop(DropReason::Ipv4SourceInvalid);
         }
         let destination = IpAddr::V4(header.destination);
-        let to_many = header.destination.is_multicast() || self.addresses.is_broadcast(destination);
+        let to_many = self.is_to_many(header);
         let ours = self.addresses.is_ours(destination) || header.destination.is_loopback();
         if !to_many && !ours {
             return Disposition::Drop(DropReason::Ipv4NotForUs);
@@ -138,7 +138,9 @@ impl Inet {
         cx.count(Counter::IpFragmentsReceived);
         let mut fragment = packet.clone();
         fragment.advance(header.header_len());
-        match self.reassembly.receive(cx.now, interface, header, fragment.into_payload()) {
+        let outcome = self.reassembly.receive(cx.now, interface, header, &fragment.into_payload());
+        outcome.given_up.iter().for_each(|given_up| count_given_up(cx, given_up));
+        match outcome.input {
             Input::Kept => None,
             Input::Dropped(reason) => {
                 cx.drop_received(interface, reason, packet);
@@ -146,19 +148,27 @@ impl Inet {
             }
             Input::Complete { header, payload } => {
                 cx.count(Counter::IpReassembled);
-                let to_many = header.destination.is_multicast()
-                    || self.addresses.is_broadcast(IpAddr::V4(header.destination));
                 *packet = rebuilt(&header, &payload);
-                self.deliver(cx, link, interface, &header, packet, to_many)
+                self.deliver(cx, link, interface, &header, packet, self.is_to_many(&header))
             }
         }
     }
 
-    /// Datagrams whose fragments never came.
-    pub(super) fn on_fragment_timer(&mut self, cx: &mut Context, _link: &mut Link) {
-        while let Some(interface) = self.reassembly.next_expired(cx.now) {
-            cx.count_drop(interface, DropReason::Ipv4FragmentTimeout);
+    /// Datagrams whose fragments never came: their senders are told if the first one did (RFC 1122 section 3.3.2).
+    pub(super) fn on_fragment_timer(&mut self, cx: &mut Context, link: &mut Link) {
+        while let Some(expired) = self.reassembly.next_expired(cx.now) {
+            count_given_up(cx, &expired.given_up);
+            if let Some((header, payload)) = expired.first
+                && !self.is_to_many(&header)
+            {
+                let packet = rebuilt(&header, &payload);
+                self.send_icmp_error(cx, link, ErrorKind::ReassemblyTimeExceeded, &packet);
+            }
         }
+    }
+
+    fn is_to_many(&self, header: &Header) -> bool {
+        header.destination.is_multicast() || self.addresses.is_broadcast(IpAddr::V4(header.destination))
     }
 
     /// Sends a transport packet, whose header is already in the frame, along a path.
@@ -218,10 +228,16 @@ impl Inet {
             cx.drop_sent(path.interface, reason, &frame);
             return Err(Errno::Inval);
         }
+        let parts = match fragment::fragments(header, &frame, path.mtu) {
+            Ok(parts) => parts,
+            Err(reason) => {
+                cx.drop_sent(path.interface, reason, &frame);
+                return Err(Errno::MsgSize);
+            }
+        };
         cx.count(Counter::IpFragmented);
-        for (header, part) in fragment::fragments(header, frame, path.mtu) {
+        for (header, mut frame) in parts {
             cx.count(Counter::IpFragmentsSent);
-            let mut frame = part;
             prepend(&header, &mut frame);
             self.send_on_link(cx, link, path, frame)?;
         }
@@ -291,6 +307,11 @@ fn determine_option_fault(options: &Options) -> Option<DropReason> {
         }
         Ok(_) => None,
     })
+}
+
+/// Each fragment that was held in vain is a packet dropped.
+fn count_given_up(cx: &mut Context, given_up: &GivenUp) {
+    (0..given_up.fragments).for_each(|_| cx.count_drop(given_up.interface, given_up.reason));
 }
 
 /// A packet made of a header and reassembled payload, in one piece.
