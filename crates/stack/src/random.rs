@@ -1,9 +1,9 @@
 //! Random numbers from the seed given at boot: a keyed hash of a counter, so that a replay draws the same ones.
 
-use core::hash::Hasher;
+use core::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
-use siphasher::sip::SipHasher24;
+use siphasher::sip::{SipHasher13, SipHasher24};
 
 /// The secret that everything random is drawn from.
 pub type Seed = [u8; 16];
@@ -34,6 +34,11 @@ impl Random {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u32
     }
 
+    /// A seed of its own for a part of the kernel.
+    pub(crate) fn next_seed(&mut self) -> Seed {
+        (u128::from(self.next_u64()) << 64 | u128::from(self.next_u64())).to_be_bytes()
+    }
+
     /// A hasher state for one table of what this host itself has chosen, such as its ports.
     ///
     /// Peers only look up in such a table, so a fast hash will do; what peers fill is keyed by SipHash.
@@ -44,6 +49,24 @@ impl Random {
 
 /// Makes the hashers of one table.
 pub(crate) type TableHasher = FixedState;
+
+/// Makes the hashers of one table that peers fill: without the seed nobody finds keys that collide.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerTableHasher(Seed);
+
+impl PeerTableHasher {
+    pub(crate) const fn new(seed: Seed) -> Self {
+        Self(seed)
+    }
+}
+
+impl BuildHasher for PeerTableHasher {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -57,6 +80,15 @@ mod tests {
         };
         assert_eq!(draw([1; 16]), draw([1; 16]));
         assert_ne!(draw([1; 16]), draw([2; 16]));
+    }
+
+    #[test]
+    fn another_seed_hashes_otherwise() {
+        let hash = |seed| PeerTableHasher::new(seed).hash_one(7_u32);
+        assert_eq!(hash([1; 16]), hash([1; 16]));
+        assert_ne!(hash([1; 16]), hash([2; 16]));
+        let mut random = Random::new([3; 16]);
+        assert_ne!(random.next_seed(), random.next_seed());
     }
 
     #[test]

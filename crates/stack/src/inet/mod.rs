@@ -86,7 +86,7 @@ impl Inet {
         Self {
             addresses: Addresses::new(config.addresses, random),
             routes: PrefixTable::new(),
-            neighbors: NeighborCache::new(limits),
+            neighbors: NeighborCache::new(limits, random.next_seed()),
             reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
             identification: random.next_u64() as u16,
             error_budget: icmp::ErrorBudget::default(),

@@ -20,9 +20,9 @@
 //! Not here: packet formats, sending, counting, and whether an address is on a link at all.
 
 mod eviction;
+mod index;
 mod waiting;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Bound;
@@ -30,10 +30,12 @@ use core::ops::Bound;
 use rumpnet_proto::NeighborState;
 use rumpnet_wire::ethernet::Address;
 
+use crate::random::Seed;
 use crate::slab::{Key, Slab};
 use crate::time::{Duration, Instant};
 use crate::timer::{TimerId, Wheel};
 use eviction::{Ledger, Sort};
+use index::Index;
 use waiting::{Queue, Waiting};
 
 pub use waiting::Weight;
@@ -184,7 +186,7 @@ impl Listing {
 #[derive(Debug)]
 pub struct NeighborCache<P> {
     entries: Slab<Entry<P>>,
-    index: BTreeMap<NeighborKey, Key>,
+    index: Index,
     ledger: Ledger,
     waiting: Waiting,
     timers: Wheel<Key>,
@@ -224,11 +226,11 @@ enum State {
 }
 
 impl<P: Weight> NeighborCache<P> {
-    /// An empty cache.
-    pub const fn new(limits: NeighborLimits) -> Self {
+    /// An empty cache; peers that do not know the seed cannot choose addresses that are slow to look up.
+    pub const fn new(limits: NeighborLimits, seed: Seed) -> Self {
         Self {
             entries: Slab::new(limits.entries),
-            index: BTreeMap::new(),
+            index: Index::new(seed),
             ledger: Ledger::new(),
             waiting: Waiting::new(),
             timers: Wheel::new(Instant::ZERO),
@@ -238,7 +240,7 @@ impl<P: Weight> NeighborCache<P> {
 
     /// Something shall be sent to a neighbour: the link address, or the packet waits for it.
     pub fn resolve(&mut self, now: Instant, key: NeighborKey, packet: P) -> Resolve<P> {
-        let Some(&id) = self.index.get(&key) else { return self.resolve_new(now, key, packet) };
+        let Some(id) = self.index.find_again(key) else { return self.resolve_new(now, key, packet) };
         let entry = self.entry_mut(id);
         match (entry.state, entry.address) {
             (State::Failed, _) => Resolve::Unreachable { packet },
@@ -256,7 +258,7 @@ impl<P: Weight> NeighborCache<P> {
     /// The link address of a neighbour to which something is sent now, if it is known: the short way of [`Self::resolve`].
     #[inline]
     pub fn lookup(&mut self, now: Instant, key: NeighborKey) -> Option<Address> {
-        let &id = self.index.get(&key)?;
+        let id = self.index.find_again(key)?;
         let address = self.entry(id).address?;
         self.note_use(now, id);
         Some(address)
@@ -265,8 +267,8 @@ impl<P: Weight> NeighborCache<P> {
     /// A neighbour's link address was heard.
     pub fn learn(&mut self, now: Instant, key: NeighborKey, address: Address, how: Evidence) -> Learned<P> {
         let nothing = Learned { released: Vec::new(), moved: None, refused: false, evicted: false };
-        match (self.index.get(&key), how) {
-            (Some(&id), _) => self.learn_known(now, id, address, how),
+        match (self.index.find(key), how) {
+            (Some(id), _) => self.learn_known(now, id, address, how),
             (None, Evidence::Request) => Learned { evicted: self.learn_new(now, key, address), ..nothing },
             (None, Evidence::Reply | Evidence::Overheard) => nothing,
         }
@@ -275,7 +277,7 @@ impl<P: Weight> NeighborCache<P> {
     /// The neighbour was found reachable by other means, such as an acknowledgement of new data by TCP
     /// (RFC 4861 section 7.3.1).
     pub fn confirm(&mut self, now: Instant, key: NeighborKey) {
-        let Some(&id) = self.index.get(&key) else { return };
+        let Some(id) = self.index.find(key) else { return };
         let entry = self.entry_mut(id);
         if entry.address.is_some() && entry.state != State::Permanent {
             self.make_reachable(now, id);
@@ -305,8 +307,8 @@ impl<P: Weight> NeighborCache<P> {
         temporary: bool,
         published: bool,
     ) -> Result<Inserted<P>, TableFull> {
-        let (id, evicted, dropped) = match self.index.get(&key) {
-            Some(&id) => (id, false, Vec::new()),
+        let (id, evicted, dropped) = match self.index.find(key) {
+            Some(id) => (id, false, Vec::new()),
             None => {
                 let room = self.make_room(&Sort::ALL).ok_or(TableFull)?;
                 (self.create(now, key), room.evicted, room.dropped)
@@ -330,7 +332,7 @@ impl<P: Weight> NeighborCache<P> {
 
     /// Forgets a neighbour; the packets that waited for it are handed back, or none if there was no such entry.
     pub fn remove(&mut self, key: NeighborKey) -> Option<Vec<P>> {
-        let id = *self.index.get(&key)?;
+        let id = self.index.find(key)?;
         Some(self.discard(id))
     }
 
@@ -338,8 +340,8 @@ impl<P: Weight> NeighborCache<P> {
     /// when there are no more. An interface is flushed by calling until then, in slices of any size.
     pub fn remove_next_of(&mut self, interface: u32) -> Option<Vec<P>> {
         let first = (interface, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let (key, &id) = self.index.range(first..).next()?;
-        (key.0 == interface).then(|| self.discard(id))
+        let key = self.index.range(first..).next().filter(|key| key.0 == interface)?;
+        self.remove(key)
     }
 
     /// Changes how long entries are good; those already there keep their time until they are confirmed again.
@@ -349,24 +351,24 @@ impl<P: Weight> NeighborCache<P> {
 
     /// The link address to answer with for this address, if we answer for it.
     pub fn published(&self, key: NeighborKey) -> Option<Address> {
-        let entry = self.entry(*self.index.get(&key)?);
+        let entry = self.entry(self.index.find(key)?);
         entry.address.filter(|_| entry.published)
     }
 
     /// Whether there is an entry, in whatever state.
     pub fn contains(&self, key: NeighborKey) -> bool {
-        self.index.contains_key(&key)
+        self.index.find(key).is_some()
     }
 
     /// One entry as it is listed.
     pub fn listing(&self, key: NeighborKey) -> Option<Listing> {
-        self.index.get(&key).map(|id| self.entry(*id).listing())
+        self.index.find(key).map(|id| self.entry(id).listing())
     }
 
     /// Entries in the order of interface and address, from the first or from the one after a given key.
     pub fn list_after(&self, after: Option<NeighborKey>) -> impl Iterator<Item = (NeighborKey, Listing)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.index.range((start, Bound::Unbounded)).map(|(key, id)| (*key, self.entry(*id).listing()))
+        self.index.range((start, Bound::Unbounded)).filter_map(|key| Some((key, self.listing(key)?)))
     }
 
     /// When to call [`NeighborCache::next_timeout`]: never later than the first entry is due.
@@ -542,7 +544,7 @@ impl<P: Weight> NeighborCache<P> {
         self.disarm(id);
         let entry = self.entries.remove(id).expect(INDEXED);
         self.ledger.replace(entry.place, None, id);
-        self.index.remove(&entry.key);
+        self.index.remove(entry.key);
         packets
     }
 

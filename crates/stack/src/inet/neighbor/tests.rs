@@ -27,7 +27,7 @@ const MAC: Address = Address([2, 0, 0, 0, 0, 9]);
 const OTHER: Address = Address([2, 0, 0, 0, 0, 66]);
 
 fn cache() -> NeighborCache<Packet> {
-    NeighborCache::new(LIMITS)
+    NeighborCache::new(LIMITS, [7; 16])
 }
 
 fn at(ms: u64) -> Instant {
@@ -448,10 +448,10 @@ impl Account {
     fn check(&mut self) {
         assert!(self.cache.len() <= LIMITS.entries);
         assert!(self.cache.waiting_bytes() <= LIMITS.total_queue_bytes.into());
-        assert_eq!(self.cache.len() as usize, self.cache.index.len());
+        assert_eq!(self.cache.len() as usize, self.cache.list_after(None).count());
         let mut waiting = 0;
         for (key, listing) in self.cache.list_after(None) {
-            let entry = self.cache.entry(self.cache.index[&key]);
+            let entry = self.cache.entry(self.cache.index.find(key).unwrap());
             assert_eq!(entry.place.is_none(), listing.published || listing.is_permanent());
             assert_eq!(entry.timer.is_none(), listing.is_permanent());
             assert!(listing.waiting == 0 || entry.state == State::Incomplete);
