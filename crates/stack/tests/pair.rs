@@ -258,3 +258,24 @@ fn room_in_the_send_buffer_comes_back_however_a_datagram_ends() {
         pair.settle();
     }
 }
+
+#[test]
+fn loopback_addresses_from_a_wire_are_dropped() {
+    let mut pair = Pair::new(Offloads::ALL);
+    let sender = pair.stacks[0].udp_open().expect("room");
+    pair.stacks[0].udp_send(pair.now, sender, datagrams(b"x", None, (address(2), 9).into())).expect("sent");
+    pair.settle();
+    pair.stacks[0].udp_send(pair.now, sender, datagrams(b"x", None, (address(2), 9).into())).expect("sent");
+    let frame = pair.stacks[0].next_frame(0).expect("resolved").to_vec();
+    // Source and destination lie at bytes 26 and 30 of the frame; the header checksum at 24 is mended.
+    for (place, reason) in [(26, DropReason::Ipv4SourceInvalid), (30, DropReason::Ipv4DestinationInvalid)] {
+        let mut frame = frame.clone();
+        frame[place] = 127;
+        frame[24..26].fill(0);
+        let checksum = rumpnet_wire::checksum::of(&frame[14..34]);
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        let received = Received::new(frame.into(), rumpnet_stack::buffer::Offload::default());
+        pair.stacks[1].receive(pair.now, 0, [received]);
+        assert_eq!(pair.stacks[1].drops(reason), 1, "{reason}");
+    }
+}

@@ -39,6 +39,10 @@ pub(crate) struct Addresses {
     ours: HashMap<IpAddr, u32, TableHasher>,
     /// How many interfaces have each broadcast address.
     broadcasts: HashMap<IpAddr, u32, TableHasher>,
+    /// The last address that became ours, which is mostly the one that packets are for.
+    recent: Option<IpAddr>,
+    /// A bit for the low six bits of each broadcast address that there ever was, to spare look-ups.
+    broadcast_bits: u64,
     count: u32,
     limit: u32,
 }
@@ -112,6 +116,8 @@ impl Addresses {
             by_interface: BTreeMap::new(),
             ours: HashMap::with_hasher(ours),
             broadcasts: HashMap::with_hasher(broadcasts),
+            recent: None,
+            broadcast_bits: 0,
             count: 0,
             limit,
         }
@@ -147,6 +153,7 @@ impl Addresses {
         }
         self.count += 1;
         if let Some(broadcast) = entry.broadcast {
+            self.broadcast_bits |= low_bit(broadcast);
             *self.broadcasts.entry(broadcast).or_insert(0) += 1;
         }
         let addresses = self.by_interface.entry(interface).or_default();
@@ -181,19 +188,24 @@ impl Addresses {
     pub(crate) fn set_ours(&mut self, address: IpAddr, ours: bool) {
         if ours {
             *self.ours.entry(address).or_insert(0) += 1;
+            self.recent = Some(address);
         } else {
             release(&mut self.ours, address);
+            self.recent = None;
         }
     }
 
     /// Whether packets to this address are for us.
+    #[inline]
     pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
-        self.ours.contains_key(&address)
+        self.recent == Some(address) || self.ours.contains_key(&address)
     }
 
     /// Whether this is the broadcast address of one of our subnets, or of all.
+    #[inline]
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
-        address == IpAddr::V4(Ipv4Addr::BROADCAST) || self.broadcasts.contains_key(&address)
+        address == IpAddr::V4(Ipv4Addr::BROADCAST)
+            || (self.broadcast_bits & low_bit(address) != 0 && self.broadcasts.contains_key(&address))
     }
 
     /// The first interface that has this address.
@@ -221,6 +233,15 @@ impl Addresses {
             .find(|(_, addresses)| addresses.iter().any(lies_there))
             .map(|(index, _)| *index)
     }
+}
+
+/// The bit of an address in [`Addresses::broadcast_bits`].
+const fn low_bit(address: IpAddr) -> u64 {
+    let last = match address {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15],
+    };
+    1 << (last & 63)
 }
 
 fn release(table: &mut HashMap<IpAddr, u32, TableHasher>, address: IpAddr) {

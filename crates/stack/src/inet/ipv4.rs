@@ -57,7 +57,7 @@ impl Inet {
         incoming: &Incoming,
         packet: &mut Received,
     ) -> Option<Delivery> {
-        let Incoming { interface, to_group, .. } = *incoming;
+        let Incoming { interface, .. } = *incoming;
         cx.count(Counter::IpReceived);
         let header = match parse(packet) {
             Ok(header) => header,
@@ -68,7 +68,7 @@ impl Inet {
         };
         packet.truncate(usize::from(header.total_len));
         packet.mark_network();
-        match self.determine_disposition(&header, to_group) {
+        match self.determine_disposition(&header, incoming) {
             Disposition::Drop(reason) => {
                 cx.drop_received(interface, reason, packet);
                 None
@@ -78,18 +78,25 @@ impl Inet {
         }
     }
 
-    fn determine_disposition(&self, header: &Header, to_group: bool) -> Disposition {
-        if is_martian_source(header.source) || self.addresses.is_broadcast(IpAddr::V4(header.source)) {
+    #[inline]
+    fn determine_disposition(&self, header: &Header, incoming: &Incoming) -> Disposition {
+        let foreign = !incoming.looped;
+        if is_martian_source(header.source, foreign) || self.addresses.is_broadcast(IpAddr::V4(header.source))
+        {
             return Disposition::Drop(DropReason::Ipv4SourceInvalid);
         }
         let destination = IpAddr::V4(header.destination);
-        let to_many = self.is_to_many(header);
+        // 127/8 stays inside a host (RFC 1122 section 3.2.1.3).
+        if foreign && header.destination.is_loopback() {
+            return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
+        }
         let ours = self.addresses.is_ours(destination) || header.destination.is_loopback();
+        let to_many = !ours && self.is_to_many(header);
         if !to_many && !ours {
             return Disposition::Drop(DropReason::Ipv4NotForUs);
         }
         // A unicast packet in a broadcast frame is not to be answered (RFC 1122 section 3.3.6).
-        if to_group && !to_many {
+        if incoming.to_group && !to_many {
             return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
         }
         match determine_option_fault(&header.options) {
@@ -295,8 +302,11 @@ fn parse(packet: &Received) -> Result<Header, DropReason> {
 }
 
 /// Sources that no host on a wire has (RFC 1122 section 3.2.1.3, RFC 6890).
-fn is_martian_source(source: Ipv4Addr) -> bool {
-    source.is_multicast() || source.is_broadcast() || source.octets()[0] == 0
+fn is_martian_source(source: Ipv4Addr, foreign: bool) -> bool {
+    source.is_multicast()
+        || source.is_broadcast()
+        || source.octets()[0] == 0
+        || (foreign && source.is_loopback())
 }
 
 fn determine_option_fault(options: &Options) -> Option<DropReason> {

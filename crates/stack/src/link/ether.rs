@@ -30,7 +30,7 @@ pub(super) fn receive(cx: &mut Context, interface: &mut Interface, frame: &mut R
     if to_group && let Some(statistics) = cx.statistics.interface_mut(index) {
         statistics.counters.input_multicasts += 1;
     }
-    Some(Incoming { interface: index, ethertype: header.ethertype, to_group })
+    Some(Incoming { interface: index, ethertype: header.ethertype, to_group, looped: false })
 }
 
 /// What is wrong with the addresses of a frame, if anything.

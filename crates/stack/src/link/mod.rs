@@ -39,6 +39,8 @@ pub(crate) struct Incoming {
     pub(crate) ethertype: EtherType,
     /// Whether it was sent to a group or to all at the link layer.
     pub(crate) to_group: bool,
+    /// Whether we sent it ourselves.
+    pub(crate) looped: bool,
 }
 
 /// Where a packet goes on its link.
@@ -130,7 +132,7 @@ impl Link {
         if cx.captures.want_passing(interface) {
             cx.captures.take(cx.now, interface, Direction::In, None, packet.whole(), &mut cx.events);
         }
-        Some((Incoming { interface, ethertype, to_group: false }, packet))
+        Some((Incoming { interface, ethertype, to_group: false, looped: true }, packet))
     }
 
     /// Whether packets to ourselves wait.
@@ -151,7 +153,7 @@ fn receive_ip(cx: &mut Context, interface: &Interface, packet: &Received) -> Opt
     if let Some(reason) = ether::determine_fault(interface, packet, ethertype) {
         return ether::refuse(cx, index, reason, packet);
     }
-    Some(Incoming { interface: index, ethertype, to_group: false })
+    Some(Incoming { interface: index, ethertype, to_group: false, looped: false })
 }
 
 fn count_received(cx: &mut Context, index: u32, packet: &Received) {
