@@ -3,11 +3,13 @@
 
 use std::process::ExitCode;
 
-use xtask::{tidy, tree::Tree};
+use xtask::{fuzz, tidy, tree::Tree};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   tidy    check the laws of the house (CONTRIBUTING.md) and print the sizes of files and functions
+  fuzz    [--seconds N] [TARGET…]: replay the corpora, then fuzz for N seconds (120) shared by the targets
+  soak    [--minutes N] [TARGET…]: fuzz for N minutes (60) and add to the corpora what reaches new code
 ";
 
 fn main() -> ExitCode {
@@ -15,6 +17,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["tidy"] => tidy(),
+        ["fuzz", ref arguments @ ..] => ended("fuzz", fuzz::fuzz(arguments)),
+        ["soak", ref arguments @ ..] => ended("soak", fuzz::soak(arguments)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             ExitCode::SUCCESS
@@ -22,6 +26,17 @@ fn main() -> ExitCode {
         _ => {
             eprint!("{USAGE}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// The exit status of a command, its reason printed if it failed.
+fn ended(command: &str, result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("cargo xtask {command}: {reason}");
+            ExitCode::FAILURE
         }
     }
 }
