@@ -1,0 +1,149 @@
+//! One measurement: an arm under a load, in a namespace of its own.
+//!
+//! A trial is this program with the word `trial`. The trial's process is the host's side; the far side is a
+//! [`Peer`], in the same namespace over a tap or in a second one over veth. It prints its figures as one line of JSON.
+
+use std::time::Duration;
+
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+use crate::{
+    Failure, Figures, count, kernel_socket, namespace,
+    peer::{self, Peer},
+    smoltcp_arm, veth_arm,
+};
+
+/// Round trips of a ping trial.
+const PINGS: usize = 3000;
+/// Round trips that warm caches and neighbours up before them.
+const WARM_UP: usize = 100;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum $name { $($(#[$each])* $variant,)* }
+
+        impl $name {
+            /// The word for it on the command line and in reports.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// What `word` stands for.
+            pub(crate) fn parse(word: &str) -> Result<Self, Failure> {
+                match word {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(format!("no such {}: {word}", stringify!($name)).into()),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// What is measured.
+    Arm {
+        /// The host's own kernel in a second namespace, over veth.
+        Veth = "veth",
+        /// smoltcp over a tap.
+        Smoltcp = "smoltcp",
+    }
+}
+
+words! {
+    /// What it is measured under.
+    Load {
+        /// Round trips one after the other, everything on one CPU.
+        PingPinned = "ping-pinned",
+        /// The same on whatever CPUs the host chooses.
+        Ping = "ping",
+        /// Small datagrams from the arm to a host socket, counted there.
+        UdpSend = "udp-send",
+        /// A host's flood of small datagrams, counted where the arm delivers them.
+        UdpReceive = "udp-receive",
+        /// UDP super-frames from the arm to a coalescing host socket.
+        TrainSend = "train-send",
+        /// UDP super-frames from the host, counted where the arm delivers them.
+        TrainReceive = "train-receive",
+        /// One TCP stream from the host into a sink.
+        Sink = "sink",
+    }
+}
+
+/// Measures `arm` under `load`.
+pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
+    peer::limit_lifetime();
+    if load == Load::PingPinned {
+        pin()?;
+    }
+    namespace::leave()?;
+    let mut far = start_peer(arm, load)?;
+    match load {
+        Load::PingPinned | Load::Ping => measure_ping(&mut far),
+        Load::UdpReceive | Load::TrainReceive | Load::Sink => measure_there(&mut far, load),
+        Load::UdpSend | Load::TrainSend => measure_here(&mut far, load),
+    }
+}
+
+/// Puts this process, and those it starts, on the first CPU.
+fn pin() -> Result<(), Failure> {
+    let mut cpus = CpuSet::new();
+    cpus.set(0)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
+}
+
+/// Makes the link and starts the far side; it is ready when this returns.
+fn start_peer(arm: Arm, load: Load) -> Result<Peer, Failure> {
+    if arm != Arm::Veth {
+        namespace::create_tap()?;
+    }
+    let mut far = Peer::start(arm, load)?;
+    if arm == Arm::Veth {
+        far.expect("namespace")?;
+        namespace::create_veth(far.id())?;
+        far.tell("link")?;
+    }
+    far.expect("ready")?;
+    Ok(far)
+}
+
+/// The far side of a trial, in its own process.
+pub(crate) fn run_peer(arm: Arm, load: Load) -> Result<(), Failure> {
+    peer::limit_lifetime();
+    match arm {
+        Arm::Veth => veth_arm::run(load)?,
+        Arm::Smoltcp => smoltcp_arm::run(load)?,
+    }
+    peer::linger();
+    Ok(())
+}
+
+fn measure_ping(far: &mut Peer) -> Result<Figures, Failure> {
+    far.tell("go")?;
+    kernel_socket::ping(WARM_UP, Duration::from_secs(3))?;
+    let times = kernel_socket::ping(PINGS, Duration::from_secs(2))?;
+    Ok(Figures::from([("rtt_us".into(), crate::median(&times))]))
+}
+
+/// The host sends, the far side counts.
+fn measure_there(far: &mut Peer, load: Load) -> Result<Figures, Failure> {
+    far.tell("go")?;
+    match load {
+        Load::UdpReceive => kernel_socket::flood(namespace::PEER, count::LOAD)?,
+        Load::TrainReceive => kernel_socket::flood_trains(namespace::PEER, count::LOAD)?,
+        _ => kernel_socket::stream(count::LOAD)?,
+    };
+    far.figures()
+}
+
+/// The far side sends, the host counts.
+fn measure_here(far: &mut Peer, load: Load) -> Result<Figures, Failure> {
+    let trains = load == Load::TrainSend;
+    let socket = kernel_socket::receiver(trains)?;
+    far.tell("go")?;
+    if trains { kernel_socket::count_trains(&socket) } else { kernel_socket::count(&socket) }
+}

@@ -1,0 +1,42 @@
+//! The far side of veth: the host's own kernel in a second namespace.
+
+use crate::{
+    Failure, count, kernel_socket,
+    namespace::{self, HOST, PEER, PEER_LINK},
+    peer,
+    trial::Load,
+};
+
+/// Runs the far side of `load`.
+pub(crate) fn run(load: Load) -> Result<(), Failure> {
+    namespace::leave()?;
+    peer::say("namespace")?;
+    peer::hear("link")?;
+    namespace::raise("veth1", PEER_LINK, PEER)?;
+    match load {
+        Load::PingPinned | Load::Ping => peer::meet(),
+        Load::UdpSend => {
+            peer::meet()?;
+            kernel_socket::flood(HOST, count::LOAD).map(|_| ())
+        }
+        Load::TrainSend => {
+            peer::meet()?;
+            kernel_socket::flood_trains(HOST, count::LOAD).map(|_| ())
+        }
+        Load::UdpReceive => {
+            let socket = kernel_socket::receiver(false)?;
+            peer::meet()?;
+            peer::report(&kernel_socket::count(&socket)?)
+        }
+        Load::TrainReceive => {
+            let socket = kernel_socket::receiver(true)?;
+            peer::meet()?;
+            peer::report(&kernel_socket::count_trains(&socket)?)
+        }
+        Load::Sink => {
+            let listener = kernel_socket::listen()?;
+            peer::meet()?;
+            peer::report(&kernel_socket::count_stream(&listener)?)
+        }
+    }
+}
