@@ -4,6 +4,7 @@
 //! [`tidy`] holds the laws of the house, on [`tree`], which reads the repository, [`rust`], which takes source to pieces,
 //! and [`packages`], which asks cargo. The program in `main.rs` only dispatches.
 
+pub mod bench;
 pub mod fuzz;
 pub mod packages;
 pub mod rust;

@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
-use xtask::{fuzz, tidy, tree::Tree};
+use xtask::{bench, fuzz, tidy, tree::Tree};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
+  bench   [--json] [--repetitions N] [ROW…]: measure beside veth, smoltcp and the bare tap
   tidy    check the laws of the house (CONTRIBUTING.md) and print the sizes of files and functions
   fuzz    [--seconds N] [TARGET…]: replay the corpora, then fuzz for N seconds (120) shared by the targets
   soak    [--minutes N] [TARGET…]: fuzz for N minutes (60) and add to the corpora what reaches new code
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
+        ["bench", ref arguments @ ..] => ended("bench", bench::run(arguments)),
         ["tidy"] => tidy(),
         ["fuzz", ref arguments @ ..] => ended("fuzz", fuzz::fuzz(arguments)),
         ["soak", ref arguments @ ..] => ended("soak", fuzz::soak(arguments)),
