@@ -4,10 +4,14 @@
 //! keeps nothing but the inputs that break a law. `soak` is the long run: what it finds to reach new code joins the
 //! corpora. A target is a program in `fuzz/fuzz_targets/`; a crash leaves its input in `fuzz/artifacts/`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use crate::{packages, tree};
 
 /// What cargo-fuzz passes to a nightly compiler, for ours: edges counted inline, and comparisons reported.
 const INSTRUMENTATION: [&str; 7] = [
@@ -90,8 +94,7 @@ impl Plan {
 
 /// The folder of the fuzz package.
 fn folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the root");
-    root.join("fuzz")
+    tree::root().join("fuzz")
 }
 
 /// The names of the programs in `fuzz_targets`, sorted.
@@ -114,8 +117,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
 ///
 /// The host is named as the target, so that build scripts and macros stay free of instrumentation.
 fn build(targets: &[String]) -> Result<PathBuf, String> {
-    let host = host()?;
-    let mut cargo = Command::new(env!("CARGO"));
+    let host = packages::host().map_err(|error| format!("rustc: {error}"))?;
+    let mut cargo = Command::new(packages::cargo());
     cargo.args(["build", "--release", "--locked", "--target", &host]);
     cargo.arg("--manifest-path").arg(folder().join("Cargo.toml"));
     targets.iter().for_each(|target| {
@@ -128,14 +131,6 @@ fn build(targets: &[String]) -> Result<PathBuf, String> {
         return Err("the fuzz targets do not build".into());
     }
     Ok(folder().join("target").join(host).join("release"))
-}
-
-/// The triple of this host, as the compiler names it.
-fn host() -> Result<String, String> {
-    let output = Command::new("rustc").arg("-vV").output().map_err(|error| format!("rustc: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".into())
 }
 
 /// A built target.

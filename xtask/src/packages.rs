@@ -93,7 +93,12 @@ pub fn cargo() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-fn host() -> io::Result<String> {
+/// The triple of this host, as the compiler names it.
+///
+/// # Errors
+///
+/// Where the compiler cannot be run.
+pub fn host() -> io::Result<String> {
     let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
