@@ -1,2 +1,6 @@
 #![forbid(unsafe_code)]
-//! See the package description.
+//! ifconfig, arp, ping, tcpdump: words to requests, replies to reports, reports to text or JSON.
+
+mod console;
+
+pub use console::{CaptureSummary, Closed, Console};
