@@ -135,7 +135,9 @@ fn mtu_is_bounded_and_the_tap_follows_it() {
     let server = up(&namespace);
     for mtu in [68, 1400, 1500, 9000, 65_521] {
         server.rump(&format!("ifconfig virt0 mtu {mtu}")).ok();
-        eventually("the tap has the MTU", || namespace.sh("cat /sys/class/net/tap0/mtu").ok().trim() == mtu.to_string());
+        eventually("the tap has the MTU", || {
+            namespace.sh("cat /sys/class/net/tap0/mtu").ok().trim() == mtu.to_string()
+        });
     }
     for mtu in ["0", "1", "67", "65522", "65536"] {
         let refused = server.rump(&format!("ifconfig virt0 mtu {mtu}")).refused();
@@ -190,7 +192,11 @@ fn frames_of_every_length_and_garbage_leave_the_kernel_answering() {
     let server = up(&namespace);
     server.rump("ifconfig virt0 mtu 65521").ok();
     let report = server.rump("ifconfig virt0").ok();
-    let mac = report.lines().find_map(|line| line.trim().strip_prefix("address: ")).expect("an address").replace(':', "");
+    let mac = report
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("address: "))
+        .expect("an address")
+        .replace(':', "");
     let program = format!(
         r#"
 import os, socket, random

@@ -46,7 +46,11 @@ impl Said {
 impl From<Output> for Said {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { status: output.status.code().unwrap_or(128), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            status: output.status.code().unwrap_or(128),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -57,7 +61,10 @@ impl Namespace {
     pub fn new() -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("rumpnet-{}-{number}", std::process::id());
-        let made = Command::new("ip").args(["netns", "add", &name]).output().expect("ip is there (package iproute2)");
+        let made = Command::new("ip")
+            .args(["netns", "add", &name])
+            .output()
+            .expect("ip is there (package iproute2)");
         assert!(made.status.success(), "these tests need root: {}", String::from_utf8_lossy(&made.stderr));
         let namespace = Self { name };
         namespace.sh("ip link set lo up").ok();
@@ -96,7 +103,8 @@ impl Drop for Namespace {
 /// Fails unless a program is there.
 #[track_caller]
 pub fn require(program: &str, package: &str) {
-    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("sh is there");
+    let found =
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("sh is there");
     assert!(found.status.success(), "{program} is missing: apt-get install {package}");
 }
 

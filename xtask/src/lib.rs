@@ -9,5 +9,6 @@ pub mod fuzz;
 pub mod no_std;
 pub mod packages;
 pub mod rust;
+pub mod suite;
 pub mod tidy;
 pub mod tree;

@@ -3,10 +3,12 @@
 
 use std::process::ExitCode;
 
-use xtask::{bench, fuzz, no_std, tidy, tree::Tree};
+use xtask::{bench, fuzz, no_std, suite, tidy, tree::Tree};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
+  test    run every test: format, lints, laws, units, worlds, whole system, documents, no-std, fuzzing
+  missing print the Debian packages that the tests need and this machine lacks
   bench   [--json] [--repetitions N] [ROW…]: measure beside veth, smoltcp and the bare tap
   tidy    check the laws of the house (CONTRIBUTING.md) and print the sizes of files and functions
   fuzz    [--seconds N] [TARGET…]: replay the corpora, then fuzz for N seconds (120) shared by the targets
@@ -19,6 +21,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["bench", ref arguments @ ..] => ended("bench", bench::run(arguments)),
+        ["test"] => ended("test", suite::test()),
+        ["missing"] => ended("missing", suite::print_missing()),
         ["tidy"] => tidy(),
         ["fuzz", ref arguments @ ..] => ended("fuzz", fuzz::fuzz(arguments)),
         ["soak", ref arguments @ ..] => ended("soak", fuzz::soak(arguments)),
