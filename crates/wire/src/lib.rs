@@ -33,6 +33,7 @@ pub mod ipv6;
 pub mod mld;
 pub mod multicast;
 pub mod ndp;
+pub mod pcapng;
 pub mod tcp;
 pub mod udp;
 pub mod virtio;
