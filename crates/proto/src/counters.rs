@@ -58,7 +58,6 @@ counters! {
         IpReceived "IP packets received";
         IpDelivered "IP packets for this host";
         IpSent "IP packets sent from this host";
-        IpForwarded "IP packets forwarded";
         IpFragmentsReceived "IP fragments received";
         IpReassembled "IP packets reassembled";
         IpFragmented "IP packets fragmented";
@@ -75,6 +74,7 @@ counters! {
         UdpBroadcastReceived "UDP broadcast or multicast datagrams received";
         SegmentedInSoftware "super-frames segmented in software";
         ChecksummedInSoftware "checksums completed in software";
+        NoticesLost "notices lost because nobody took them";
     }
 }
 
@@ -118,6 +118,7 @@ counters! {
         Ipv4MessageSize "packet larger than the MTU, and may not be fragmented";
         Ipv4NoAddress "no usable source address";
         Ipv4FragmentMalformed "IPv4 fragment of an impossible size or place";
+        Ipv4FragmentDuplicate "IPv4 fragment that was here before";
         Ipv4FragmentOverlap "IPv4 fragments that overlap";
         Ipv4FragmentLimit "IPv4 fragments beyond the limits";
         Ipv4FragmentTimeout "IPv4 packets never completed by their fragments";

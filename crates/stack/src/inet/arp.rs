@@ -26,7 +26,7 @@ enum Disposition {
     Drop(DropReason),
     /// Someone else uses one of our addresses.
     Conflict { address: Ipv4Addr },
-    /// Learn from it, and answer it if `answer` names the address to answer for.
+    /// Learn from it, and answer it if it is a request and `answer` names the address to answer for.
     Accept { answer: Option<Answer>, to_us: bool },
 }
 
@@ -57,8 +57,13 @@ impl Inet {
             }
             Disposition::Accept { answer, to_us } => {
                 self.learn_from(cx, link, index, &packet, to_us);
-                if let (Operation::Request, Some(answer)) = (packet.operation, answer) {
-                    self.answer_arp(cx, link, index, &packet, answer);
+                // An announcement asks nothing (RFC 5227 section 3).
+                let asks = packet.operation == Operation::Request
+                    && packet.sender_protocol != packet.target_protocol;
+                match answer {
+                    Some(answer) if asks => self.answer_arp(cx, link, index, &packet, answer),
+                    None if asks => cx.drop_received(index, DropReason::ArpNotForUs, received),
+                    _ => {}
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Fragments of IPv4 packets (RFC 791 section 3.2): cutting ([`fragments`]) and putting together ([`Reassembly`]).
 //!
 //! Reassembly trusts nobody. A datagram whose fragments overlap or contradict each other is given up whole, as RFC 5722
-//! has it for IPv6, because overlap is only ever an attack; an exact duplicate is ignored. A first fragment too short
+//! has it for IPv6, because overlap is only ever an attack; an exact duplicate is refused alone. A first fragment too short
 //! to show the ports and flags of TCP, and one that would overwrite them, are refused (RFC 1858, RFC 3128). What is
 //! not complete after 30 s is given up. Bytes, datagrams and fragments of a datagram are limited, and the datagram
 //! that has waited longest makes room: whole ones arrive within milliseconds, so under a flood of fragments they
@@ -60,7 +60,7 @@ pub(crate) struct Outcome {
 /// What became of a fragment.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It waits for the others, or was here before.
+    /// It waits for the others.
     Kept,
     /// It was refused; what it belonged to may be gone too.
     Dropped(DropReason),
@@ -152,7 +152,7 @@ impl Reassembly {
         let (name, part) = (Name::of(header), copied(payload));
         let datagram = self.datagrams.get(&name);
         match datagram.map_or(Fit::New, |datagram| datagram.fit(header, &part)) {
-            Fit::Duplicate => return Outcome { input: Input::Kept, given_up: Vec::new() },
+            Fit::Duplicate => return Outcome::dropped(DropReason::Ipv4FragmentDuplicate),
             Fit::Contradiction => return self.refuse(name, DropReason::Ipv4FragmentOverlap),
             Fit::New if datagram.is_some_and(|datagram| datagram.parts.len() >= MAX_FRAGMENTS) => {
                 return self.refuse(name, DropReason::Ipv4FragmentLimit);

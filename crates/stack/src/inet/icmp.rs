@@ -13,11 +13,11 @@ use rumpnet_wire::{
     udp,
 };
 
-use super::{Delivery, Inet, ipv4::Outgoing};
+use super::{Delivery, Inet, ipv4::Outgoing, route::reason_of};
 use crate::{
     buffer::{Checksum, Frame, Payload, Received},
     context::Context,
-    link::Link,
+    link::{Link, NO_INTERFACE},
     time::{Duration, Instant},
 };
 
@@ -123,7 +123,7 @@ impl Inet {
             | Message::ParameterProblem { .. } => {
                 cx.count(Counter::IcmpErrorsReceived);
                 match determine_report(header, packet) {
-                    Some(report) => return Some(Delivery::Error(report)),
+                    Some(report) => return Some(Delivery::Error { report, interface }),
                     None => DropReason::IcmpNoSocket,
                 }
             }
@@ -165,8 +165,9 @@ impl Inet {
         data: Payload,
     ) {
         let destination = IpAddr::V4(destination);
-        let Ok(path) = self.determine_path(cx, link, destination, source) else {
-            return cx.count_drop(0, DropReason::Ipv4NoRoute);
+        let path = match self.determine_path(cx, link, destination, source) {
+            Ok(path) => path,
+            Err(errno) => return cx.count_drop(NO_INTERFACE, reason_of(errno)),
         };
         cx.count(Counter::IcmpSent);
         let outgoing = outgoing(destination, ttl, tos);
@@ -191,7 +192,7 @@ impl Inet {
         }
         let limit = cx.config.icmp_errors_per_second;
         if !self.error_budget.may_send(cx.now, limit) {
-            return cx.count_drop(0, DropReason::IcmpRateLimited);
+            return cx.count_drop(NO_INTERFACE, DropReason::IcmpRateLimited);
         }
         cx.count(Counter::IcmpErrorsSent);
         let unreachable = |code| Message::DestinationUnreachable { code, next_hop_mtu: 0 };

@@ -71,7 +71,7 @@ pub(crate) enum Delivery {
     /// An echo reply.
     EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, interface: u32 },
     /// An ICMP error about a packet that we sent.
-    Error(icmp::ErrorReport),
+    Error { report: icmp::ErrorReport, interface: u32 },
 }
 
 impl Inet {

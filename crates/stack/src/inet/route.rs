@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use rumpnet_proto::{Errno, InterfaceFlags, LinkKind};
+use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind};
 
 use super::{Inet, prefix::Match};
 use crate::{context::Context, link::Link};
@@ -38,6 +38,15 @@ pub(crate) struct Path {
     pub(crate) source: IpAddr,
     pub(crate) mtu: u32,
     pub(crate) scope: Scope,
+}
+
+/// What a packet without a path is counted as.
+pub(crate) const fn reason_of(errno: Errno) -> DropReason {
+    match errno {
+        Errno::NetDown => DropReason::LinkDown,
+        Errno::AddrNotAvail => DropReason::Ipv4NoAddress,
+        _ => DropReason::Ipv4NoRoute,
+    }
 }
 
 impl Inet {

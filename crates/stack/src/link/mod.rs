@@ -25,6 +25,9 @@ use port::Ports;
 /// The most packets that wait on all loopbacks together.
 const LOOPBACK_QUEUE: usize = 1024;
 
+/// What a drop is counted under when there is no interface for it; real ones begin with 1.
+pub(crate) const NO_INTERFACE: u32 = 0;
+
 /// The link layer of a kernel.
 pub(crate) struct Link {
     pub(crate) interfaces: InterfaceTable,
@@ -58,7 +61,10 @@ impl Link {
     /// A frame has come in by a port: what the network layer shall see of it, if anything.
     #[inline]
     pub(crate) fn receive(&mut self, cx: &mut Context, port: u32, frame: &mut Received) -> Option<Incoming> {
-        let index = self.ports.get(port)?.interface;
+        let Some(index) = self.ports.get(port).map(|port| port.interface) else {
+            cx.count_drop(NO_INTERFACE, DropReason::LinkNoPort);
+            return None;
+        };
         let interface = self.interfaces.by_index_mut(index)?;
         count_received(cx, index, frame);
         if cx.captures.want_passing(index) {
@@ -88,40 +94,20 @@ impl Link {
         if interface.kind == LinkKind::Ethernet {
             ether::encapsulate(interface, to, &mut frame);
         }
-        if cx.captures.want_passing(index) {
-            let slices = core::iter::once(frame.headers.as_slice());
-            let slices = slices.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
-            cx.captures.take(cx.now, index, Direction::Out, None, slices, &mut cx.events);
-        }
-        let multicast = interface.kind == LinkKind::Ethernet && to.address.is_multicast();
-        count_sent(cx, index, &frame, interface.header_len(), multicast);
-        match interface.port {
-            Some(port) => self.enqueue(cx, index, port, frame),
-            None => self.send_to_self(cx, index, to.ethertype, frame),
-        }
-    }
-
-    fn enqueue(&mut self, cx: &mut Context, index: u32, port: u32, frame: Frame) -> Result<(), Errno> {
-        if let Some(reason) = self.ports.determine_refusal(cx, port, frame.len()) {
+        let full = self.loopback.len() >= LOOPBACK_QUEUE;
+        let refusal = match interface.port {
+            Some(port) => self.ports.determine_refusal(cx, port, frame.len()),
+            None => full.then_some(DropReason::LoopbackQueueFull),
+        };
+        if let Some(reason) = refusal {
             cx.drop_sent(index, reason, &frame);
             return Err(Errno::NoBufs);
         }
-        self.ports.push(port, frame);
-        Ok(())
-    }
-
-    fn send_to_self(
-        &mut self,
-        cx: &mut Context,
-        index: u32,
-        ethertype: EtherType,
-        frame: Frame,
-    ) -> Result<(), Errno> {
-        if self.loopback.len() >= LOOPBACK_QUEUE {
-            cx.drop_sent(index, DropReason::LoopbackQueueFull, &frame);
-            return Err(Errno::NoBufs);
+        note_sent(cx, interface, to, &frame);
+        match interface.port {
+            Some(port) => self.ports.push(port, frame),
+            None => self.loopback.push_back((index, to.ethertype, Received::from(frame))),
         }
-        self.loopback.push_back((index, ethertype, Received::from(frame)));
         Ok(())
     }
 
@@ -163,6 +149,18 @@ fn count_received(cx: &mut Context, index: u32, packet: &Received) {
         packet.len().div_ceil(size).max(1) as u64
     });
     statistics.counters.input_bytes += packet.len() as u64;
+}
+
+/// Shows a frame that is sent to captures, and counts it.
+fn note_sent(cx: &mut Context, interface: &Interface, to: LinkDestination, frame: &Frame) {
+    let index = interface.index;
+    if cx.captures.want_passing(index) {
+        let slices = core::iter::once(frame.headers.as_slice());
+        let slices = slices.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
+        cx.captures.take(cx.now, index, Direction::Out, None, slices, &mut cx.events);
+    }
+    let multicast = interface.kind == LinkKind::Ethernet && to.address.is_multicast();
+    count_sent(cx, index, frame, interface.header_len(), multicast);
 }
 
 fn count_sent(cx: &mut Context, index: u32, frame: &Frame, header_len: usize, multicast: bool) {

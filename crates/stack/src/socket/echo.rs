@@ -16,8 +16,9 @@ use crate::{
     inet::{
         Inet,
         icmp::{self, ErrorReport},
+        route::reason_of,
     },
-    link::Link,
+    link::{Link, NO_INTERFACE},
     slab::{Key, Slab},
     time::Instant,
 };
@@ -106,7 +107,9 @@ impl EchoSessions {
     ) -> Result<(), Errno> {
         let session = self.sessions.value_mut(key).ok_or(Errno::BadF)?;
         let EchoOptions { destination, source, ttl, size } = session.options;
-        let path = inet.determine_path(cx, link, destination, source)?;
+        let path = inet.determine_path(cx, link, destination, source).inspect_err(|errno| {
+            cx.count_drop(NO_INTERFACE, reason_of(*errno));
+        })?;
         if session.sent.len() == WINDOW {
             session.sent.pop_front();
         }
@@ -148,31 +151,32 @@ impl EchoSessions {
         true
     }
 
-    /// An ICMP error about one of our requests has come in.
+    /// An ICMP error about one of our requests has come in; false if no session sent it.
     pub(super) fn on_error(
         &mut self,
         cx: &mut Context,
         (destination, identifier, sequence): (IpAddr, u16, u16),
         report: &ErrorReport,
-    ) {
-        let Some(key) = self.by_identifier.get(&identifier).copied() else { return };
+    ) -> bool {
+        let Some(key) = self.by_identifier.get(&identifier).copied() else { return false };
         let Some(session) =
             self.sessions.value_mut(key).filter(|session| session.options.destination == destination)
         else {
-            return;
+            return false;
         };
         let sent = session.sent.iter().find(|sent| sent.sequence == sequence);
         let rtt_ns = sent.map(|sent| (cx.now - sent.at).as_nanos());
         let outcome = EchoOutcome::Error { kind: report.kind, code: report.code };
         let from = IpAddr::V4(report.from);
         session.push(cx, key, EchoReply { sequence, from, size: 0, ttl: report.ttl, rtt_ns, outcome });
+        true
     }
 }
 
 impl Session {
     fn push(&mut self, cx: &mut Context, key: Key, reply: EchoReply) {
         if self.replies.len() == WINDOW {
-            return cx.count_drop(0, DropReason::EchoSocketFull);
+            return cx.count_drop(NO_INTERFACE, DropReason::EchoSocketFull);
         }
         self.replies.push_back(reply);
         if !core::mem::replace(&mut self.announced, true) {

@@ -120,7 +120,11 @@ impl Sockets {
                     cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
                 }
             }
-            Delivery::Error(report) => self.on_error(cx, &report),
+            Delivery::Error { report, interface } => {
+                if !self.on_error(cx, &report) {
+                    cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
+                }
+            }
         }
     }
 
@@ -139,16 +143,17 @@ impl Sockets {
         }
     }
 
-    /// An ICMP error concerns something that we sent.
-    fn on_error(&mut self, cx: &mut Context, report: &ErrorReport) {
+    /// An ICMP error says that it concerns something that we sent; false if it does not.
+    fn on_error(&mut self, cx: &mut Context, report: &ErrorReport) -> bool {
         match report.offender {
             Offender::Udp { source, destination } => {
                 // Only a connected socket hears of errors (RFC 1122 section 4.1.3.3).
-                let Some(id) = self.demux.find_connected(source, destination) else { return };
+                let Some(id) = self.demux.find_connected(source, destination) else { return false };
                 self.set_error(id, errno_of(report.kind, report.code));
+                true
             }
             Offender::Echo { destination, identifier, sequence } => {
-                self.echo.on_error(cx, (destination, identifier, sequence), report);
+                self.echo.on_error(cx, (destination, identifier, sequence), report)
             }
         }
     }

@@ -17,10 +17,10 @@ use crate::{
     inet::{
         Inet,
         ipv4::Outgoing,
-        route::{Path, Scope},
+        route::{Path, Scope, reason_of},
         udp,
     },
-    link::Link,
+    link::{Link, NO_INTERFACE},
 };
 
 /// One UDP socket.
@@ -294,7 +294,8 @@ impl Sockets {
         let may_broadcast = socket.may_broadcast;
         let path = match *known {
             Some((to, path)) if to == destination => path,
-            _ => determine_allowed_path(cx, link, inet, destination.ip(), bound, may_broadcast)?,
+            _ => determine_allowed_path(cx, link, inet, destination.ip(), bound, may_broadcast)
+                .inspect_err(|errno| count_refusal(cx, *errno))?,
         };
         *known = Some((destination, path));
         let port = match socket.local {
@@ -404,6 +405,13 @@ fn determine_allowed_path(
     }
     let path = inet.determine_path(cx, link, destination, source)?;
     if path.scope == Scope::Broadcast && !may_broadcast { Err(Errno::Acces) } else { Ok(path) }
+}
+
+/// A datagram that finds no way is counted like one that is dropped on it; what its sender may not do is not.
+fn count_refusal(cx: &mut Context, errno: Errno) {
+    if !matches!(errno, Errno::Acces | Errno::AfNoSupport) {
+        cx.count_drop(NO_INTERFACE, reason_of(errno));
+    }
 }
 
 fn determine_destination(socket: &UdpSocket, send: &UdpSend) -> Result<SocketAddr, Errno> {

@@ -45,7 +45,7 @@ fn receive(reassembly: &mut Reassembly, (header, payload): &(Header, Payload)) -
 fn whole(outcome: Outcome) -> Option<Vec<u8>> {
     match outcome.input {
         Input::Complete { payload, .. } => Some(payload.to_bytes().to_vec()),
-        Input::Kept => None,
+        Input::Kept | Input::Dropped(DropReason::Ipv4FragmentDuplicate) => None,
         Input::Dropped(reason) => panic!("{reason:?}"),
     }
 }
@@ -177,14 +177,15 @@ fn fragments_that_disagree_on_the_end_cost_the_whole_datagram() {
 }
 
 #[test]
-fn an_exact_duplicate_changes_nothing() {
+fn an_exact_duplicate_is_refused_and_changes_nothing() {
     let parts = pieces(4000, 1500);
     let mut reassembly = roomy();
     receive(&mut reassembly, &parts[2]);
     let charged = reassembly.charged;
     for _ in 0..3 {
         let outcome = receive(&mut reassembly, &parts[2]);
-        assert!(matches!(outcome.input, Input::Kept) && outcome.given_up.is_empty());
+        assert_eq!(refused(&outcome), Some(DropReason::Ipv4FragmentDuplicate));
+        assert!(outcome.given_up.is_empty());
     }
     assert_eq!(reassembly.charged, charged);
 }
@@ -400,7 +401,8 @@ proptest! {
                 kept.clear();
                 continue;
             }
-            if !kept.iter().any(|old| old.start == start) {
+            let is_new = !kept.iter().any(|old| old.start == start);
+            if is_new {
                 kept.push(claim);
             }
             if is_complete(&kept) {
@@ -408,7 +410,7 @@ proptest! {
                 prop_assert!(complete);
                 kept.clear();
             } else {
-                prop_assert!(matches!(outcome.input, Input::Kept));
+                prop_assert_eq!(matches!(outcome.input, Input::Kept), is_new);
                 prop_assert_eq!(held, kept.len());
             }
         }
@@ -433,7 +435,7 @@ proptest! {
             match outcome.input {
                 Input::Complete { .. } => prop_assert!(after <= before),
                 Input::Dropped(_) => prop_assert_eq!(after, before - lost as usize),
-                Input::Kept => prop_assert!(after == before - lost as usize || after == before + 1 - lost as usize),
+                Input::Kept => prop_assert_eq!(after, before + 1 - lost as usize),
             }
             given += 1;
             back += lost;
