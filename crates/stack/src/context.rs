@@ -1,7 +1,7 @@
 //! What every layer needs at hand: the present time, limits, statistics, randomness, timers and the news for the shell.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::net::IpAddr;
+use core::{fmt, net::IpAddr};
 
 use rumpnet_proto::{Counter, DropReason, InterfaceCounters};
 use rumpnet_wire::ethernet;
@@ -107,6 +107,29 @@ pub enum Notice {
         /// The address.
         address: ethernet::Address,
     },
+}
+
+impl fmt::Display for Notice {
+    /// One line, as NetBSD's kernel writes it to its message buffer where it has the same thing to say.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Created { interface, link_address: None } => write!(f, "{interface}: created"),
+            Self::Created { interface, link_address: Some(address) } => {
+                write!(f, "{interface}: Ethernet address {address}")
+            }
+            Self::Destroyed { interface } => write!(f, "{interface}: detached"),
+            Self::LinkState { interface, state } => {
+                write!(f, "{interface}: link state {}", alloc::format!("{state:?}").to_uppercase())
+            }
+            Self::AddressConflict { interface, address, by, lost } => {
+                let outcome = if *lost { "given up" } else { "defended" };
+                write!(f, "{interface}: {by} uses our address {address}: {outcome}")
+            }
+            Self::LinkAddressConflict { interface, address } => {
+                write!(f, "{interface}: a stranger uses our link address {address}")
+            }
+        }
+    }
 }
 
 /// All counters of a kernel.
@@ -220,5 +243,23 @@ impl Context {
 
     pub(crate) fn notice(&mut self, notice: Notice) {
         self.events.push_back(Event::Notice(notice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn notices_read_as_lines_of_a_message_buffer() {
+        let interface = "virt0".parse().expect("a name");
+        let by = ethernet::Address([2, 0, 0, 0, 0, 9]);
+        let down = Notice::LinkState { interface, state: rumpnet_proto::LinkState::Down };
+        assert_eq!(down.to_string(), "virt0: link state DOWN");
+        let address = IpAddr::from([10, 0, 0, 1]);
+        let lost = Notice::AddressConflict { interface, address, by, lost: true };
+        assert_eq!(lost.to_string(), "virt0: 02:00:00:00:00:09 uses our address 10.0.0.1: given up");
     }
 }

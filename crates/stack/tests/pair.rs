@@ -1,7 +1,8 @@
 //! Two stacks whose ports are joined by hand: the calls that every shell makes, and nothing else.
 
 use rumpnet_proto::{
-    AddressChange, Counter, DropReason, EchoOptions, EchoOutcome, Errno, InterfaceFlags, Reply, Request,
+    AddressChange, Capabilities, Counter, DropReason, EchoOptions, EchoOutcome, Errno, InterfaceFlags, Reply,
+    Request,
 };
 use rumpnet_stack::{
     Config, Offloads, PortConfig, SocketOption, Stack, UdpSend,
@@ -127,6 +128,28 @@ fn a_train_crosses_whole_where_both_ends_can_and_in_pieces_where_not() {
         // The other host's probe of its own address.
         assert_eq!(dropped.copied().collect::<Vec<_>>(), [DropReason::ArpNotForUs]);
     }
+}
+
+#[test]
+fn a_port_whose_far_end_changes_cuts_trains_from_then_on_and_forgets_no_choice_of_the_user() {
+    let mut pair = Pair::new(Offloads::ALL);
+    let to = (address(2), 9).into();
+    let sender = pair.stacks[0].udp_open().expect("room");
+    let mut segmented = |pair: &mut Pair| {
+        pair.stacks[0].udp_send(pair.now, sender, datagrams(b"abcabcab", Some(3), to)).expect("sent");
+        pair.settle();
+        pair.stacks[0].counter(Counter::SegmentedInSoftware)
+    };
+    assert_eq!(segmented(&mut pair), 0);
+    pair.stacks[0].set_offloads(0, Offloads::NONE);
+    assert_eq!(segmented(&mut pair), 1);
+    pair.stacks[0].set_offloads(0, Offloads::ALL);
+    assert_eq!(segmented(&mut pair), 1);
+    let (enable, disable) = (Capabilities::empty(), Capabilities::USO4);
+    let request = Request::SetCapabilities { name: "virt0".into(), enable, disable };
+    pair.stacks[0].control(pair.now, request).expect("a capability it has");
+    pair.stacks[0].set_offloads(0, Offloads::ALL);
+    assert_eq!(segmented(&mut pair), 2);
 }
 
 #[test]

@@ -12,7 +12,10 @@ use super::{PAGE, refuse};
 use crate::{
     Stack,
     context::{Event, Notice},
-    link::{interface::Interface, port::PortConfig},
+    link::{
+        interface::Interface,
+        port::{Offloads, PortConfig},
+    },
     time::Instant,
 };
 
@@ -266,6 +269,21 @@ impl Stack {
             self.follow_link(index, state != LinkState::Down);
         }
         self.leave();
+    }
+
+    /// The far end of a port can do other things from now on: another one was plugged in, or it was reconfigured.
+    ///
+    /// What the user has switched off stays off; what is new begins switched on.
+    pub fn set_offloads(&mut self, port: u32, offloads: Offloads) {
+        let index = self.link.ports.get(port).map(|port| port.interface);
+        let Some(interface) = index.and_then(|index| self.link.interfaces.by_index_mut(index)) else {
+            return;
+        };
+        let switched_off = interface.capabilities - interface.enabled;
+        interface.capabilities = offloads.capabilities();
+        interface.enabled = interface.capabilities - switched_off;
+        self.link.ports.set_offloads(port, offloads);
+        self.link.ports.enable(port, interface.enabled);
     }
 
     /// What the host says it dropped because this port was not read in time.

@@ -190,6 +190,13 @@ impl Ports {
         self.ports.get(port as usize)?.as_ref()
     }
 
+    /// What the far end can do has changed; [`Self::enable`] follows.
+    pub(crate) fn set_offloads(&mut self, port: u32, offloads: Offloads) {
+        if let Some(port) = self.ports.get_mut(port as usize).and_then(Option::as_mut) {
+            port.offloads = offloads;
+        }
+    }
+
     /// Follows the capabilities that the user left switched on.
     pub(crate) fn enable(&mut self, port: u32, enabled: Capabilities) {
         let Some(port) = self.ports.get_mut(port as usize).and_then(Option::as_mut) else { return };
