@@ -1,2 +1,84 @@
 #![forbid(unsafe_code)]
-//! See the package description.
+//! Socket types over whatever runs a stack: a reactor on a host, or a simulation in virtual time.
+//!
+//! [`Net`] is the handle: it enters the stack and keeps wakers. [`UdpSocket`] is async and has the shape of tokio's;
+//! [`blocking::UdpSocket`] has the shape of `std`'s. `rumpnet` and `rumpnet-sim` name their instances of them, so that a
+//! program generic over [`Net`] runs in both worlds. There is no runtime, thread or operating system here.
+
+mod addresses;
+pub mod blocking;
+mod core;
+mod datagram;
+mod udp;
+mod wakers;
+
+use std::{io, task::Waker, time::Duration};
+
+use rumpnet_proto::Errno;
+use rumpnet_stack::{SocketId, Stack, time::Instant};
+
+pub use addresses::ToSocketAddrs;
+pub use datagram::{Meta, Train};
+pub use udp::UdpSocket;
+pub use wakers::{Interest, Wakers};
+
+/// A handle on a running stack; clones are handles on the same one.
+pub trait Net: Clone + 'static {
+    /// Enters the stack. What the call caused has left by ports, and wakers have been called, before or soon after it returns.
+    fn enter<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> R) -> R;
+
+    /// Calls `waker` once, as soon as the socket's readiness may have changed in the way asked for.
+    fn register(&self, socket: SocketId, interest: Interest, waker: &Waker);
+
+    /// The socket is closed: whoever waits for it is woken, and its wakers are forgotten.
+    fn forget(&self, socket: SocketId);
+
+    /// An errno as this world's `io::Error`.
+    fn error(errno: Errno) -> io::Error {
+        io::Error::new(kind_of(errno), errno.text())
+    }
+}
+
+/// A [`Net`] whose callers may wait in place.
+pub trait Wait: Net {
+    /// Waits until the socket's readiness may have changed in the way asked for since `ready` last said no.
+    ///
+    /// Returns when `ready` says yes; TimedOut after `patience`.
+    fn wait(
+        &self,
+        socket: SocketId,
+        interest: Interest,
+        patience: Option<Duration>,
+        ready: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()>;
+}
+
+/// The kind of error that `std` gives for an errno.
+pub const fn kind_of(errno: Errno) -> io::ErrorKind {
+    use io::ErrorKind as Kind;
+    match errno {
+        Errno::Perm | Errno::Acces => Kind::PermissionDenied,
+        Errno::NoEnt => Kind::NotFound,
+        Errno::Intr => Kind::Interrupted,
+        Errno::TooBig => Kind::ArgumentListTooLong,
+        Errno::NoMem => Kind::OutOfMemory,
+        Errno::Busy => Kind::ResourceBusy,
+        Errno::Exist => Kind::AlreadyExists,
+        Errno::Inval => Kind::InvalidInput,
+        Errno::NoSpc => Kind::StorageFull,
+        Errno::Pipe => Kind::BrokenPipe,
+        Errno::Again => Kind::WouldBlock,
+        Errno::AddrInUse => Kind::AddrInUse,
+        Errno::AddrNotAvail => Kind::AddrNotAvailable,
+        Errno::NetDown => Kind::NetworkDown,
+        Errno::NetUnreach => Kind::NetworkUnreachable,
+        Errno::ConnAborted => Kind::ConnectionAborted,
+        Errno::ConnReset => Kind::ConnectionReset,
+        Errno::NotConn => Kind::NotConnected,
+        Errno::TimedOut => Kind::TimedOut,
+        Errno::ConnRefused => Kind::ConnectionRefused,
+        Errno::HostUnreach => Kind::HostUnreachable,
+        Errno::NoSys | Errno::OpNotSupp => Kind::Unsupported,
+        _ => Kind::Other,
+    }
+}

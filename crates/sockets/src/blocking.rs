@@ -1,0 +1,200 @@
+//! UDP sockets for threads, shaped as `std::net`'s.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rumpnet_stack::SocketOption;
+
+use crate::{Interest, Meta, Net, ToSocketAddrs, Train, Wait, core::Udp};
+
+/// A UDP socket whose calls wait in place.
+pub struct UdpSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+    mode: Arc<Mode>,
+}
+
+/// How calls wait; as with dup(2), clones share it.
+#[derive(Default)]
+struct Mode {
+    nonblocking: AtomicBool,
+    /// Nanoseconds; 0 waits for ever.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+}
+
+impl<N: Wait> UdpSocket<N> {
+    /// socket(2) and bind(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
+    pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::bind(net, local)?), mode: Arc::new(Mode::default()) })
+    }
+
+    /// Another handle on the same socket.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { udp: self.udp.clone(), mode: self.mode.clone() })
+    }
+
+    /// The same socket for async code.
+    pub fn to_async(&self) -> crate::UdpSocket<N> {
+        crate::UdpSocket::from_core(self.udp.clone())
+    }
+
+    /// connect(2): fixes the peer. No packet is sent.
+    pub fn connect(&self, remote: impl ToSocketAddrs) -> io::Result<()> {
+        self.udp.connect(remote)
+    }
+
+    /// Sends a datagram to `to`.
+    pub fn send_to(&self, payload: &[u8], to: impl ToSocketAddrs) -> io::Result<usize> {
+        let to = to.to_socket_addr()?;
+        self.when(Interest::Writable, || self.udp.send(payload, Some(to)))
+    }
+
+    /// Sends a datagram to the connected peer.
+    pub fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.udp.send(payload, None))
+    }
+
+    /// Sends a train: datagrams of `segment` bytes each, the last one may be shorter, in one super-frame (UDP_SEGMENT).
+    ///
+    /// The bytes are not copied.
+    pub fn send_train(&self, payload: Bytes, segment: u16, to: Option<SocketAddr>) -> io::Result<()> {
+        self.when(Interest::Writable, || self.udp.send_train(payload.clone(), segment, to))
+    }
+
+    /// Sends many datagrams and returns how many there was room for, at least one; equal ones in a row leave as one train.
+    pub fn send_batch(&self, payloads: &[&[u8]], to: Option<SocketAddr>) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.udp.send_batch(payloads, to))
+    }
+
+    /// Receives a datagram; what does not fit into `buffer` is lost.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, meta) = self.recv_meta(buffer)?;
+        Ok((len, meta.source))
+    }
+
+    /// Receives a datagram from the connected peer.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.recv_meta(buffer)?.0)
+    }
+
+    /// Receives a datagram with all that is known of it.
+    pub fn recv_meta(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
+        self.when(Interest::Readable, || self.udp.receive(buffer))
+    }
+
+    /// Receives up to `limit` trains without copying them, at least one.
+    pub fn recv_trains(&self, out: &mut Vec<Train>, limit: usize) -> io::Result<usize> {
+        self.when(Interest::Readable, || self.udp.receive_trains(out, limit))
+    }
+
+    /// Looks at the next datagram without taking it (MSG_PEEK).
+    pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, meta) = self.when(Interest::Readable, || self.udp.peek(buffer))?;
+        Ok((len, meta.source))
+    }
+
+    /// The address bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    /// The connected peer; NotConnected without one.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.peer_addr()
+    }
+
+    /// Whether calls answer WouldBlock instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.mode.nonblocking.store(nonblocking, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// How long receive calls wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
+    pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        store(&self.mode.read_timeout, patience)
+    }
+
+    /// How long send calls wait for room (SO_SNDTIMEO).
+    pub fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        store(&self.mode.write_timeout, patience)
+    }
+
+    /// How long receive calls wait.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(load(&self.mode.read_timeout))
+    }
+
+    /// How long send calls wait for room.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(load(&self.mode.write_timeout))
+    }
+
+    /// Whether broadcasts may be sent (SO_BROADCAST).
+    pub fn set_broadcast(&self, may: bool) -> io::Result<()> {
+        self.set_option(SocketOption::Broadcast(may))
+    }
+
+    /// The time to live of what is sent (IP_TTL), 1 to 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        let ttl = u8::try_from(ttl).map_err(|_| N::error(rumpnet_proto::Errno::Inval))?;
+        self.set_option(SocketOption::Ttl(ttl))
+    }
+
+    /// setsockopt(2).
+    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.udp.set_option(option)
+    }
+
+    /// Takes the pending error (SO_ERROR).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.udp.take_error()
+    }
+
+    fn when<R>(&self, interest: Interest, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        let patience = load(match interest {
+            Interest::Readable => &self.mode.read_timeout,
+            Interest::Writable => &self.mode.write_timeout,
+        });
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.mode.nonblocking.load(Ordering::Relaxed) {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+            let waited =
+                self.udp.net().wait(self.udp.id(), interest, patience, &mut || self.udp.is_ready(interest));
+            // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
+            waited.map_err(|_| N::error(rumpnet_proto::Errno::Again))?;
+        }
+    }
+}
+
+fn store(place: &AtomicU64, patience: Option<Duration>) -> io::Result<()> {
+    let nanos = match patience {
+        Some(Duration::ZERO) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out cannot be zero"));
+        }
+        Some(span) => u64::try_from(span.as_nanos()).unwrap_or(u64::MAX),
+        None => 0,
+    };
+    place.store(nanos, Ordering::Relaxed);
+    Ok(())
+}
+
+fn load(place: &AtomicU64) -> Option<Duration> {
+    match place.load(Ordering::Relaxed) {
+        0 => None,
+        nanos => Some(Duration::from_nanos(nanos)),
+    }
+}

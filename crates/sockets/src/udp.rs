@@ -1,0 +1,180 @@
+//! UDP sockets for async code, shaped as tokio's; they need no runtime, only somebody who polls.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use rumpnet_stack::SocketOption;
+
+use crate::{Interest, Meta, Net, ToSocketAddrs, Train, core::Udp};
+
+/// A UDP socket. Clones are the same socket; it is closed with the last of them.
+pub struct UdpSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+}
+
+impl<N: Net> Clone for UdpSocket<N> {
+    fn clone(&self) -> Self {
+        Self { udp: self.udp.clone() }
+    }
+}
+
+impl<N: Net> UdpSocket<N> {
+    /// socket(2) and bind(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
+    pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::bind(net, local)?) })
+    }
+
+    pub(crate) const fn from_core(udp: Arc<Udp<N>>) -> Self {
+        Self { udp }
+    }
+
+    /// connect(2): fixes the peer. No packet is sent.
+    pub fn connect(&self, remote: impl ToSocketAddrs) -> io::Result<()> {
+        self.udp.connect(remote)
+    }
+
+    /// Sends a datagram to `to`, waiting for room.
+    pub async fn send_to(&self, payload: &[u8], to: impl ToSocketAddrs) -> io::Result<usize> {
+        let to = to.to_socket_addr()?;
+        self.when(Interest::Writable, || self.udp.send(payload, Some(to))).await
+    }
+
+    /// Sends a datagram to the connected peer, waiting for room.
+    pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.udp.send(payload, None)).await
+    }
+
+    /// Sends a train: datagrams of `segment` bytes each, the last one may be shorter, in one super-frame (UDP_SEGMENT).
+    ///
+    /// The bytes are not copied.
+    pub async fn send_train(&self, payload: Bytes, segment: u16, to: Option<SocketAddr>) -> io::Result<()> {
+        self.when(Interest::Writable, || self.udp.send_train(payload.clone(), segment, to)).await
+    }
+
+    /// Sends many datagrams and returns how many there was room for, at least one; equal ones in a row leave as one train.
+    pub async fn send_batch(&self, payloads: &[&[u8]], to: Option<SocketAddr>) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.udp.send_batch(payloads, to)).await
+    }
+
+    /// Receives a datagram; what does not fit into `buffer` is lost.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, meta) = self.recv_meta(buffer).await?;
+        Ok((len, meta.source))
+    }
+
+    /// Receives a datagram from the connected peer.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.recv_meta(buffer).await?.0)
+    }
+
+    /// Receives a datagram with all that is known of it.
+    pub async fn recv_meta(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
+        self.when(Interest::Readable, || self.udp.receive(buffer)).await
+    }
+
+    /// Receives up to `limit` trains without copying them, at least one.
+    pub async fn recv_trains(&self, out: &mut Vec<Train>, limit: usize) -> io::Result<usize> {
+        self.when(Interest::Readable, || self.udp.receive_trains(out, limit)).await
+    }
+
+    /// Looks at the next datagram without taking it (MSG_PEEK).
+    pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, meta) = self.when(Interest::Readable, || self.udp.peek(buffer)).await?;
+        Ok((len, meta.source))
+    }
+
+    /// Receives a datagram if there is one; WouldBlock otherwise.
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (len, meta) = self.udp.receive(buffer)?;
+        Ok((len, meta.source))
+    }
+
+    /// Sends a datagram if there is room; WouldBlock otherwise.
+    pub fn try_send_to(&self, payload: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.udp.send(payload, Some(to))
+    }
+
+    /// Waits until a receive call would not wait.
+    pub async fn readable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ready(cx, Interest::Readable)).await
+    }
+
+    /// Waits until a send call would not wait.
+    pub async fn writable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_ready(cx, Interest::Writable)).await
+    }
+
+    /// Whether the socket is ready; the task is woken when it is.
+    pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
+        self.udp.net().register(self.udp.id(), interest, cx.waker());
+        if self.udp.is_ready(interest) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Receives into `buffer`; the task is woken when there is something.
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        let (len, meta) = ready!(self.poll_when(cx, Interest::Readable, || self.udp.receive(buffer)))?;
+        Poll::Ready(Ok((len, meta.source)))
+    }
+
+    /// Sends a datagram; the task is woken when there is room.
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_when(cx, Interest::Writable, || self.udp.send(payload, Some(to)))
+    }
+
+    /// The address bound.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    /// The connected peer; NotConnected without one.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.udp.peer_addr()
+    }
+
+    /// setsockopt(2).
+    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.udp.set_option(option)
+    }
+
+    /// Takes the pending error (SO_ERROR).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.udp.take_error()
+    }
+
+    async fn when<R>(&self, interest: Interest, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|cx| self.poll_when(cx, interest, &mut call)).await
+    }
+
+    /// Calls once, and once more after registering if it would block, since readiness may come in between.
+    fn poll_when<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+        self.udp.net().register(self.udp.id(), interest, cx.waker());
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+}
