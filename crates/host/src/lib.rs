@@ -1,1 +1,17 @@
-//! See the package description.
+//! Hypercalls: what rumpnet asks of the Linux kernel under it, in plain types.
+//!
+//! The tap and the packet socket that carry frames, the clock, entropy, readiness, local sockets and the host's own
+//! interfaces. Nothing here knows of the stack: frames are octets behind a virtio-net header. This is the only
+//! crate with `unsafe`, and every block of it says why it is sound.
+
+pub mod error;
+pub mod framing;
+pub mod holder;
+pub mod interface;
+pub mod tap;
+
+mod ioctl;
+
+pub use error::{HostError, IoFailure, Operation};
+pub use framing::{Framing, HEADER_LEN};
+pub use tap::{Granted, Layer, Tap, TapOptions};

@@ -1,0 +1,79 @@
+//! What stands in front of a frame on a descriptor, hidden: callers always see a virtio-net header of twelve octets.
+//!
+//! A tap speaks it as it is. An older packet socket has ten octets, and an inherited tap may have none; both are
+//! bridged here with the vectors of the one system call, without copying a frame.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    os::fd::BorrowedFd,
+};
+
+use rumpnet_wire::virtio::Header;
+use rustix::io::{readv, writev};
+
+use crate::IoFailure;
+
+/// Octets of the header that every read fills and every write begins with.
+pub const HEADER_LEN: usize = Header::LEN;
+
+/// The most slices of one write: the header, headers of the frame, and 64 slices of payload.
+pub const MAX_SLICES: usize = 72;
+
+/// What the descriptor itself puts in front of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// A header of twelve octets: nothing to do.
+    Twelve,
+    /// A header of ten octets, without `num_buffers`.
+    Ten,
+    /// No header, and no offloads.
+    Bare,
+}
+
+impl Framing {
+    /// Octets of the header on the descriptor.
+    pub const fn header_len(self) -> usize {
+        match self {
+            Self::Twelve => HEADER_LEN,
+            Self::Ten => 10,
+            Self::Bare => 0,
+        }
+    }
+
+    /// Reads one frame behind its header; returns the octets of both. The first slice takes at least the header.
+    pub(crate) fn readv(self, fd: BorrowedFd<'_>, slices: &mut [IoSliceMut<'_>]) -> Result<usize, IoFailure> {
+        if self == Self::Twelve {
+            return Ok(readv(fd, slices)?);
+        }
+        let Some((first, rest)) = slices.split_first_mut() else { return Err(IoFailure::Refused) };
+        let Some((header, body)) = first.split_at_mut_checked(HEADER_LEN) else {
+            return Err(IoFailure::Refused);
+        };
+        header.fill(0);
+        let header = &mut header[..self.header_len()];
+        let len = match rest {
+            [] => readv(fd, &mut [IoSliceMut::new(header), IoSliceMut::new(body)])?,
+            [second] => {
+                let slices = &mut [IoSliceMut::new(header), IoSliceMut::new(body), IoSliceMut::new(second)];
+                readv(fd, slices)?
+            }
+            _ => return Err(IoFailure::Refused),
+        };
+        Ok(len + HEADER_LEN - self.header_len())
+    }
+
+    /// Writes one frame behind its header; returns the octets of both. The first slice is the header alone.
+    pub(crate) fn writev(self, fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> Result<usize, IoFailure> {
+        if self == Self::Twelve {
+            return Ok(writev(fd, slices)?);
+        }
+        let Some((header, rest)) = slices.split_first() else { return Err(IoFailure::Refused) };
+        if header.len() != HEADER_LEN || rest.len() >= MAX_SLICES {
+            return Err(IoFailure::Refused);
+        }
+        let mut vector = [IoSlice::new(&[]); MAX_SLICES];
+        vector[0] = IoSlice::new(&header[..self.header_len()]);
+        vector[1..=rest.len()].copy_from_slice(rest);
+        Ok(writev(fd, &vector[..=rest.len()])? + HEADER_LEN - self.header_len())
+    }
+}
