@@ -4,10 +4,13 @@
 //! interfaces. Nothing here knows of the stack: frames are octets behind a virtio-net header. This is the only
 //! crate with `unsafe`, and every block of it says why it is sound.
 
+pub mod entropy;
 pub mod error;
 pub mod framing;
 pub mod holder;
 pub mod interface;
+pub mod machine;
+pub mod readiness;
 pub mod tap;
 
 mod ioctl;

@@ -11,7 +11,8 @@ mod attach;
 
 use std::{
     io::{IoSlice, IoSliceMut},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::io::Errno;
@@ -94,7 +95,8 @@ pub struct Tap {
     granted: Granted,
     multi_queue: bool,
     existed: bool,
-    before: Before,
+    /// Locked for the rare calls that change the interface while frames pass.
+    before: Mutex<Before>,
 }
 
 impl Tap {
@@ -117,6 +119,13 @@ impl Tap {
         let mut tap = attach::adopt(fd)?;
         tap.negotiate()?;
         Ok(tap)
+    }
+
+    /// Takes over a copy of descriptor `number`, which this process has inherited.
+    pub fn inherited(number: RawFd) -> Result<Self, HostError> {
+        let copy = attach::duplicate(number)
+            .map_err(|errno| HostError::new(Operation::Attach, format!("fd:{number}"), errno))?;
+        Self::adopt(copy)
     }
 
     /// Reads one frame into `buffer`, the header first, and returns the octets of both.
@@ -145,11 +154,11 @@ impl Tap {
     }
 
     /// Brings the host's end up or down.
-    pub fn set_up(&mut self, up: bool) -> Result<(), HostError> {
+    pub fn set_up(&self, up: bool) -> Result<(), HostError> {
         let before = self.is_up()?;
         if before != up {
             self.control.set_up(&self.name, up).map_err(|errno| self.error(Operation::SetUp, errno))?;
-            self.before.up.get_or_insert(before);
+            self.before().up.get_or_insert(before);
         }
         Ok(())
     }
@@ -165,11 +174,11 @@ impl Tap {
     }
 
     /// Changes the MTU of the host's end, which takes 68 to 65,521.
-    pub fn set_mtu(&mut self, mtu: u32) -> Result<(), HostError> {
+    pub fn set_mtu(&self, mtu: u32) -> Result<(), HostError> {
         let before = self.mtu()?;
         if before != mtu {
             self.control.set_mtu(&self.name, mtu).map_err(|errno| self.error(Operation::SetMtu, errno))?;
-            self.before.mtu.get_or_insert(before);
+            self.before().mtu.get_or_insert(before);
         }
         Ok(())
     }
@@ -180,12 +189,12 @@ impl Tap {
     }
 
     /// Changes how many frames wait for us at most.
-    pub fn set_queue_len(&mut self, frames: u32) -> Result<(), HostError> {
+    pub fn set_queue_len(&self, frames: u32) -> Result<(), HostError> {
         let before = self.queue_len()?;
         if before != frames {
             let set = self.control.set_queue_len(&self.name, frames);
             set.map_err(|errno| self.error(Operation::SetQueueLength, errno))?;
-            self.before.queue_len.get_or_insert(before);
+            self.before().queue_len.get_or_insert(before);
         }
         Ok(())
     }
@@ -250,6 +259,10 @@ impl Tap {
     pub fn into_fd(mut self) -> OwnedFd {
         self.restore();
         self.fd.take().expect("only this takes it, and consumes the tap")
+    }
+
+    fn before(&self) -> MutexGuard<'_, Before> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, operation: Operation, errno: Errno) -> HostError {

@@ -2,11 +2,14 @@
 //!
 //! Refusals are explained here: each errno of TUNSETIFF means one thing, and one command helps.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
+    sync::Mutex,
+};
 
 use rustix::{
     fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open as open_file},
-    io::{Errno, FdFlags, fcntl_setfd},
+    io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
 };
 
 use super::{Before, Granted, Layer, Tap, TapOptions};
@@ -39,7 +42,7 @@ pub(super) fn open(options: &TapOptions) -> Result<Tap, HostError> {
         granted: Granted::default(),
         multi_queue: flags_in(&request) & libc::IFF_MULTI_QUEUE != 0,
         existed,
-        before: Before::default(),
+        before: Mutex::default(),
     })
 }
 
@@ -104,8 +107,18 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
         granted: Granted::default(),
         multi_queue: flags & libc::IFF_MULTI_QUEUE != 0,
         existed: true,
-        before: Before::default(),
+        before: Mutex::default(),
     })
+}
+
+/// A copy of a descriptor that is named by its number; EBADF if none is open there.
+pub(super) fn duplicate(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: the borrow ends with this call, and fcntl(2) answers EBADF for a number that is not open.
+    let inherited = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl_dupfd_cloexec(inherited, 0)
 }
 
 impl Tap {
@@ -127,7 +140,7 @@ impl Tap {
             .ok_or_else(|| self.error(Operation::SetHeader, Errno::INVAL))?;
         self.granted = Granted::ask(self.as_fd());
         if self.existed {
-            self.before.header_len = Some(before);
+            self.before().header_len = Some(before);
         }
         Ok(())
     }
@@ -146,7 +159,7 @@ impl Tap {
         if !self.existed {
             return;
         }
-        let Before { up, mtu, queue_len, header_len } = std::mem::take(&mut self.before);
+        let Before { up, mtu, queue_len, header_len } = std::mem::take(&mut *self.before());
         let _gone = mtu.map(|mtu| self.control.set_mtu(&self.name, mtu));
         let _gone = queue_len.map(|frames| self.control.set_queue_len(&self.name, frames));
         let _gone = up.map(|up| self.control.set_up(&self.name, up));

@@ -1,0 +1,180 @@
+//! Readiness: one epoll descriptor, and an eventfd by which other threads end a wait.
+//!
+//! Descriptors are named by a token of the caller's choice and reported for as long as they are ready. Waits are as exact as the
+//! clock: epoll_pwait2(2) takes nanoseconds.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    event::{EventfdFlags, Timespec, epoll, eventfd},
+    io::Errno,
+};
+
+/// The token of the eventfd, which no caller may use.
+const WAKE: u64 = u64::MAX;
+
+/// Events taken with one system call.
+const EVENTS: usize = 256;
+
+/// What is waited for. Errors are always reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// There is something to read.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+}
+
+impl Interest {
+    /// Something to read.
+    pub const READABLE: Self = Self { readable: true, writable: false };
+    /// Something to read, or room to write.
+    pub const BOTH: Self = Self { readable: true, writable: true };
+
+    fn flags(self) -> epoll::EventFlags {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, self.readable);
+        flags.set(epoll::EventFlags::OUT, self.writable);
+        flags
+    }
+}
+
+/// A descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Which one.
+    pub token: u64,
+    /// There is something to read.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+    /// It is in error, or its other end is gone.
+    pub failed: bool,
+}
+
+/// A set of descriptors to wait for.
+#[derive(Debug)]
+pub struct Poller {
+    epoll: OwnedFd,
+    wake: OwnedFd,
+}
+
+impl Poller {
+    /// An empty set. EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+        Ok(Self { epoll, wake })
+    }
+
+    /// Waits for `fd` too. EEXIST if it does already; EPERM for one that cannot be polled.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())?)
+    }
+
+    /// Changes what is waited for. ENOENT if `fd` is not in the set.
+    pub fn modify(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())?)
+    }
+
+    /// Waits for `fd` no more. ENOENT if it is not in the set.
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// Waits until something is ready, at most so long, and puts it in the place of what `events` held.
+    pub fn wait(&self, events: &mut Vec<Event>, patience: Option<Duration>) -> io::Result<()> {
+        events.clear();
+        let timeout = patience.map(|span| Timespec {
+            tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: span.subsec_nanos().into(),
+        });
+        let mut ready = [const { std::mem::MaybeUninit::uninit() }; EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut ready, timeout.as_ref()) {
+            Ok((ready, _)) => ready,
+            Err(Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        for event in ready {
+            let event = Event::from(*event);
+            if event.token == WAKE {
+                // Somebody else may have emptied it; either way the wait is over.
+                let _emptied = rustix::io::read(&self.wake, &mut [0; 8]);
+            } else {
+                events.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the wait that is under way, or else the next one.
+    pub fn wake(&self) {
+        // It fails only when as many as 2^64 wake-ups are pending, which is one.
+        let _pending = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+impl AsFd for Poller {
+    /// Readable when something in the set is ready.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl From<epoll::Event> for Event {
+    fn from(event: epoll::Event) -> Self {
+        let (flags, data) = (event.flags, event.data);
+        let has = |wanted: epoll::EventFlags| flags.intersects(wanted);
+        Self {
+            token: data.u64(),
+            readable: has(epoll::EventFlags::IN),
+            writable: has(epoll::EventFlags::OUT),
+            failed: has(epoll::EventFlags::ERR | epoll::EventFlags::HUP),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_reported_by_its_token_for_as_long_as_it_is_ready() {
+        let poller = Poller::new().expect("a descriptor");
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        poller.add(reader.as_fd(), 7, Interest::READABLE).expect("a pipe polls");
+        let mut events = Vec::new();
+        poller.wait(&mut events, Some(Duration::ZERO)).expect("no error");
+        assert!(events.is_empty());
+        rustix::io::write(&writer, b"x").expect("room");
+        for _ in 0..2 {
+            poller.wait(&mut events, None).expect("no error");
+            assert_eq!(events, [Event { token: 7, readable: true, writable: false, failed: false }]);
+        }
+        drop(writer);
+        rustix::io::read(&reader, &mut [0; 8]).expect("the byte");
+        poller.wait(&mut events, None).expect("no error");
+        assert!(events[0].failed);
+        poller.remove(reader.as_fd()).expect("it was there");
+        poller.wait(&mut events, Some(Duration::ZERO)).expect("no error");
+        assert!(events.is_empty());
+    }
+
+    #[test]
+    fn a_wake_up_ends_the_wait_under_way_or_the_next_one_and_only_that() {
+        let poller = Poller::new().expect("a descriptor");
+        poller.wake();
+        poller.wake();
+        let mut events = Vec::new();
+        poller.wait(&mut events, None).expect("no error");
+        assert!(events.is_empty());
+        let before = std::time::Instant::now();
+        poller.wait(&mut events, Some(Duration::from_millis(5))).expect("no error");
+        assert!(before.elapsed() >= Duration::from_millis(5));
+    }
+}
