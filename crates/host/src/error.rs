@@ -33,6 +33,10 @@ pub enum Operation {
     SetPersistence,
     /// Giving a tap to a user or a group.
     SetOwner,
+    /// Binding a local socket.
+    Bind,
+    /// Connecting a local socket.
+    Connect,
 }
 
 impl fmt::Display for Operation {
@@ -49,6 +53,8 @@ impl fmt::Display for Operation {
             Self::SetCarrier => "set carrier",
             Self::SetPersistence => "set persistence",
             Self::SetOwner => "set owner",
+            Self::Bind => "bind",
+            Self::Connect => "connect",
         })
     }
 }

@@ -4,6 +4,7 @@
 //! interfaces. Nothing here knows of the stack: frames are octets behind a virtio-net header. This is the only
 //! crate with `unsafe`, and every block of it says why it is sound.
 
+pub mod clock;
 pub mod entropy;
 pub mod error;
 pub mod framing;
@@ -12,8 +13,10 @@ pub mod interface;
 pub mod machine;
 pub mod readiness;
 pub mod tap;
+pub mod unix;
 
 mod ioctl;
+mod sockopt;
 
 pub use error::{HostError, IoFailure, Operation};
 pub use framing::{Framing, HEADER_LEN};
