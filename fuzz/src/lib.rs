@@ -5,4 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod control;
+pub mod frames;
+pub mod ledger;
+pub mod script;
+pub mod stack;
 pub mod wire;

@@ -61,7 +61,7 @@ fn addresses_that_cannot_be_are_told_apart() {
     };
     let to =
         |destination: [u8; 4]| format::Header { destination: destination.into(), ..header(Protocol::UDP, 0) };
-    for source in [[224, 0, 0, 1], [255; 4], [0, 0, 0, 1], [127, 0, 0, 1], [10, 0, 0, 255]] {
+    for source in [[224, 0, 0, 1], [255; 4], [0, 0, 0, 1], [127, 0, 0, 1], [10, 0, 0, 255], [10, 0, 0, 1]] {
         outside.receive(from(source));
         outside.raises(&[Counter::IpReceived], &[DropReason::Ipv4SourceInvalid]);
     }

@@ -41,7 +41,9 @@ pub(crate) struct Addresses {
     broadcasts: HashMap<IpAddr, u32, TableHasher>,
     /// The last address that became ours, which is mostly the one that packets are for.
     recent: Option<IpAddr>,
-    /// A bit for the low six bits of each broadcast address that there ever was, to spare look-ups.
+    /// A bit for the low six bits of each address that ever was ours, to spare look-ups.
+    our_bits: u64,
+    /// The same for each broadcast address.
     broadcast_bits: u64,
     count: u32,
     limit: u32,
@@ -117,6 +119,7 @@ impl Addresses {
             ours: HashMap::with_hasher(ours),
             broadcasts: HashMap::with_hasher(broadcasts),
             recent: None,
+            our_bits: 0,
             broadcast_bits: 0,
             count: 0,
             limit,
@@ -189,6 +192,7 @@ impl Addresses {
         if ours {
             *self.ours.entry(address).or_insert(0) += 1;
             self.recent = Some(address);
+            self.our_bits |= low_bit(address);
         } else {
             release(&mut self.ours, address);
             self.recent = None;
@@ -198,7 +202,8 @@ impl Addresses {
     /// Whether packets to this address are for us.
     #[inline]
     pub(crate) fn is_ours(&self, address: IpAddr) -> bool {
-        self.recent == Some(address) || self.ours.contains_key(&address)
+        self.recent == Some(address)
+            || (self.our_bits & low_bit(address) != 0 && self.ours.contains_key(&address))
     }
 
     /// Whether this is the broadcast address of one of our subnets, or of all.

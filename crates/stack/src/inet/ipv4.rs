@@ -81,8 +81,10 @@ impl Inet {
     #[inline]
     fn determine_disposition(&self, header: &Header, incoming: &Incoming) -> Disposition {
         let foreign = !incoming.looped;
-        if is_martian_source(header.source, foreign) || self.addresses.is_broadcast(IpAddr::V4(header.source))
-        {
+        let source = IpAddr::V4(header.source);
+        // A packet of ours that comes back, or one that would make us answer ourselves, is nobody's.
+        let is_own = foreign && self.addresses.is_ours(source);
+        if is_martian_source(header.source, foreign) || is_own || self.addresses.is_broadcast(source) {
             return Disposition::Drop(DropReason::Ipv4SourceInvalid);
         }
         let destination = IpAddr::V4(header.destination);

@@ -1,0 +1,164 @@
+//! Frames that are almost good: addressed to us, checksums mended, everything else as the script says.
+
+use rumpnet_stack::buffer::{Checksum, Gso, GsoKind, Offload};
+use rumpnet_wire::{
+    arp, checksum,
+    checksum::Sum,
+    ethernet::{self, EtherType},
+    icmpv4::{Message, TimeExceededCode, UnreachableCode},
+    ip::{self, Protocol},
+    ipv4, udp,
+};
+
+use crate::script::Script;
+
+/// A frame for the Ethernet port, or a packet for the one without Ethernet.
+pub fn frame(script: &mut Script<'_>, is_ethernet: bool) -> (Vec<u8>, Offload) {
+    let shape = script.byte();
+    let (ethertype, payload) = match shape % 8 {
+        0 => return (script.data(), offload(script)),
+        1 => (EtherType(script.one_of(&[0x800, 0x806, 0x8100, 0x86dd, 0x1234])), script.data()),
+        2 => (EtherType::ARP, arp(script)),
+        _ => (EtherType::IPV4, packet(script, shape)),
+    };
+    let offload = offload(script);
+    if !is_ethernet {
+        return (payload, offload);
+    }
+    let (destination, source) = match shape >> 6 {
+        0 => (script.station(), script.station()),
+        _ => (ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]), ethernet::Address([2, 0, 0, 0, 0, 9])),
+    };
+    let header = ethernet::Header { destination, source, ethertype };
+    ([&header.to_bytes()[..], &payload].concat(), offload)
+}
+
+fn arp(script: &mut Script<'_>) -> Vec<u8> {
+    let operation = arp::Operation::from(u16::from(script.byte() % 4));
+    let packet = arp::Packet {
+        operation,
+        sender_hardware: script.station(),
+        sender_protocol: script.address(),
+        target_hardware: script.station(),
+        target_protocol: script.address(),
+    };
+    let mut bytes = packet.to_bytes().to_vec();
+    bytes.truncate(28 - usize::from(script.byte() == 255));
+    bytes
+}
+
+/// An IPv4 packet with a good header checksum.
+fn packet(script: &mut Script<'_>, shape: u8) -> Vec<u8> {
+    let plain = shape >> 6 == 3;
+    let (source, destination) = if plain {
+        ([10, 0, 0, 9].into(), [10, 0, 0, 1].into())
+    } else {
+        (script.address(), script.address())
+    };
+    let (protocol, payload) = match shape % 8 {
+        3 => (Protocol(script.byte()), script.data()),
+        4 | 6 => (Protocol::UDP, datagram(script, source, destination)),
+        _ => (Protocol::ICMP, message(script)),
+    };
+    let is_fragment = shape % 8 == 6;
+    let header = ipv4::Header {
+        tos: script.byte(),
+        total_len: 0,
+        identification: u16::from(script.byte() % 4),
+        dont_fragment: false,
+        more_fragments: is_fragment && script.byte().is_multiple_of(2),
+        fragment_offset: if is_fragment { script.word() % 8190 * 8 } else { 0 },
+        ttl: script.byte(),
+        protocol,
+        source,
+        destination,
+        options: ipv4::Options::default(),
+    };
+    let mut bytes = vec![0; ipv4::Header::LEN];
+    header.emit(&mut bytes).expect("room for a header");
+    let total_len = (bytes.len() + payload.len()).min(usize::from(u16::MAX)) as u16;
+    bytes[2..4].copy_from_slice(&total_len.to_be_bytes());
+    bytes.extend_from_slice(&payload);
+    if shape % 8 == 7 {
+        // Any byte of the header, and words of the payload as options.
+        let place = usize::from(script.byte()) % ipv4::Header::LEN;
+        bytes[place] = script.byte();
+    }
+    mend(&mut bytes);
+    bytes
+}
+
+/// Puts the right checksum into whatever the header's length says is a header.
+fn mend(bytes: &mut [u8]) {
+    let len = (usize::from(bytes[0] & 15) * 4).clamp(ipv4::Header::LEN, bytes.len());
+    bytes[10..12].fill(0);
+    let sum = checksum::of(&bytes[..len]);
+    bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn datagram(script: &mut Script<'_>, source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr) -> Vec<u8> {
+    let (destination_port, kind) = (script.one_of(&[9, 10, 49_152, 7]), script.byte());
+    let payload = script.data();
+    let length = (udp::Header::LEN + payload.len()) as u16;
+    let length = if kind == 255 { script.word() } else { length };
+    let head = |checksum| udp::Header { source_port: 9, destination_port, length, checksum }.to_bytes();
+    let mut sum = ip::pseudo_header(source.into(), destination.into(), Protocol::UDP, length.into());
+    sum.add(&head(0)).add(&payload);
+    let checksum = if kind.is_multiple_of(4) { 0 } else { sum.finish_nonzero() };
+    [&head(checksum)[..], &payload].concat()
+}
+
+fn message(script: &mut Script<'_>) -> Vec<u8> {
+    let (identifier, sequence) = (script.word(), u16::from(script.byte() % 4));
+    let message = match script.byte() % 6 {
+        0 => Message::EchoRequest { identifier, sequence },
+        1 => Message::EchoReply { identifier, sequence },
+        2 => Message::DestinationUnreachable { code: UnreachableCode::PORT, next_hop_mtu: sequence },
+        3 => Message::TimeExceeded { code: TimeExceededCode::REASSEMBLY },
+        4 => Message::TimestampRequest { identifier, sequence },
+        _ => return script.data(),
+    };
+    let data = if message.is_error() { quote(script) } else { script.data() };
+    let mut sum = Sum::new();
+    sum.add(&data);
+    [&message.to_bytes(sum)[..], &data].concat()
+}
+
+/// A packet that we might have sent, cut anywhere.
+fn quote(script: &mut Script<'_>) -> Vec<u8> {
+    let header = ipv4::Header {
+        tos: 0,
+        total_len: 28,
+        identification: 0,
+        dont_fragment: false,
+        more_fragments: false,
+        fragment_offset: 0,
+        ttl: 64,
+        protocol: script.one_of(&[Protocol::UDP, Protocol::ICMP, Protocol::TCP]),
+        source: script.address(),
+        destination: script.address(),
+        options: ipv4::Options::default(),
+    };
+    let mut bytes = vec![0; ipv4::Header::LEN];
+    header.emit(&mut bytes).expect("room for a header");
+    bytes.extend_from_slice(script.take(8));
+    bytes.truncate(bytes.len() - usize::from(script.byte() % 4) * 3);
+    bytes
+}
+
+/// An offload header: mostly none, else what the script says of it.
+fn offload(script: &mut Script<'_>) -> Offload {
+    let kind = script.byte();
+    let checksum = match kind % 8 {
+        1 => Checksum::Verified,
+        2 => Checksum::Partial { start: 34, offset: 6 },
+        3 => Checksum::Partial { start: script.word(), offset: script.word() },
+        _ => Checksum::Unverified,
+    };
+    let gso = (kind >> 6 == 3).then(|| Gso {
+        kind: script.one_of(&[GsoKind::Udp, GsoKind::Tcp4, GsoKind::Tcp6]),
+        size: script.word() % 2000,
+        ecn: false,
+    });
+    Offload { checksum, gso }
+}

@@ -1,0 +1,113 @@
+//! Conservation: every frame that comes in is delivered, answered, kept or dropped, and counted so exactly once.
+
+use rumpnet_proto::{Counter, DropReason};
+use rumpnet_stack::Stack;
+
+/// Reasons for which a frame is dropped that has just come in; others concern what we send.
+const INCOMING: &[DropReason] = &[
+    DropReason::LinkRunt,
+    DropReason::LinkOversize,
+    DropReason::LinkNotForUs,
+    DropReason::LinkMulticastNotJoined,
+    DropReason::LinkSourceInvalid,
+    DropReason::LinkSourceOurs,
+    DropReason::LinkUnknownProtocol,
+    DropReason::LinkVlan,
+    DropReason::OffloadChecksumRange,
+    DropReason::OffloadGsoSize,
+    DropReason::OffloadGsoKind,
+    DropReason::OffloadSegments,
+    DropReason::ArpMalformed,
+    DropReason::ArpSenderInvalid,
+    DropReason::ArpNotForUs,
+    DropReason::ArpDisabled,
+    DropReason::Ipv4Truncated,
+    DropReason::Ipv4Version,
+    DropReason::Ipv4HeaderLength,
+    DropReason::Ipv4Checksum,
+    DropReason::Ipv4SourceInvalid,
+    DropReason::Ipv4DestinationInvalid,
+    DropReason::Ipv4NotForUs,
+    DropReason::Ipv4SourceRoute,
+    DropReason::Ipv4Options,
+    DropReason::Ipv4UnknownProtocol,
+    DropReason::Ipv6Unsupported,
+    DropReason::IcmpTruncated,
+    DropReason::IcmpChecksum,
+    DropReason::IcmpBroadcastEcho,
+    DropReason::IcmpUnknownType,
+    DropReason::IcmpNoSocket,
+    DropReason::UdpTruncated,
+    DropReason::UdpLength,
+    DropReason::UdpChecksum,
+    DropReason::UdpNoSocket,
+    DropReason::UdpSocketFull,
+];
+
+/// What becomes of a frame that is not dropped.
+const ACCEPTED: &[Counter] = &[
+    Counter::UdpDelivered,
+    Counter::IcmpEchoRequests,
+    Counter::IcmpEchoReplies,
+    Counter::IcmpErrorsReceived,
+    Counter::ArpRequestsReceived,
+    Counter::ArpRepliesReceived,
+];
+
+/// Reasons that come after one of [`ACCEPTED`] was counted.
+const TAKEN_BACK: &[DropReason] = &[
+    DropReason::IcmpNoSocket,
+    DropReason::ArpSenderInvalid,
+    DropReason::ArpNotForUs,
+    DropReason::ArpDisabled,
+];
+
+/// What a fragment that is given up is counted as.
+const FRAGMENTS: &[DropReason] = &[
+    DropReason::Ipv4FragmentMalformed,
+    DropReason::Ipv4FragmentDuplicate,
+    DropReason::Ipv4FragmentOverlap,
+    DropReason::Ipv4FragmentLimit,
+    DropReason::Ipv4FragmentTimeout,
+];
+
+/// The sums of a stack's counters at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    ended: u64,
+    down: u64,
+    fragments: u64,
+}
+
+impl Ledger {
+    /// The present sums.
+    pub fn of(stack: &Stack) -> Self {
+        let drops = |reasons: &[DropReason]| reasons.iter().map(|reason| stack.drops(*reason)).sum::<u64>();
+        let accepted: u64 = ACCEPTED.iter().map(|counter| stack.counter(*counter)).sum();
+        Self {
+            ended: drops(INCOMING) + accepted - drops(TAKEN_BACK),
+            down: stack.drops(DropReason::LinkDown),
+            fragments: stack.counter(Counter::IpFragmentsReceived),
+        }
+    }
+
+    /// Panics unless one frame, and nothing else, has come in between `before` and now.
+    pub fn check_one(before: Self, stack: &Stack, shown: &dyn Fn() -> String) {
+        let after = Self::of(stack);
+        if after.fragments > before.fragments {
+            // It may be kept, or end others with itself.
+            return;
+        }
+        let (ended, down) = (after.ended - before.ended, after.down - before.down);
+        assert!(ended == 1 || (ended == 0 && down == 1), "ended {ended} times: {}", shown());
+    }
+
+    /// Panics unless every fragment is accounted for, once all that were kept have timed out.
+    pub fn check_fragments(stack: &Stack) {
+        let dropped: u64 = FRAGMENTS.iter().map(|reason| stack.drops(*reason)).sum();
+        let (received, whole) =
+            (stack.counter(Counter::IpFragmentsReceived), stack.counter(Counter::IpReassembled));
+        assert!(dropped + whole <= received, "more fragments ended than came");
+        assert!(whole > 0 || dropped == received, "{dropped} of {received} fragments are accounted for");
+    }
+}
