@@ -10,6 +10,7 @@ mod definition;
 mod dmesg;
 mod failure;
 mod halt;
+mod ifconfig;
 mod pages;
 mod sysctl;
 mod task;
@@ -44,17 +45,19 @@ const PREFIX: &str = "rump.";
 enum Tool {
     Dmesg,
     Halt,
+    Ifconfig,
     Sysctl,
     Tcpdump,
 }
 
 impl Tool {
-    const ALL: &[Self] = &[Self::Dmesg, Self::Halt, Self::Sysctl, Self::Tcpdump];
+    const ALL: &[Self] = &[Self::Dmesg, Self::Halt, Self::Ifconfig, Self::Sysctl, Self::Tcpdump];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Dmesg => "dmesg",
             Self::Halt => "halt",
+            Self::Ifconfig => "ifconfig",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
         }
@@ -64,6 +67,7 @@ impl Tool {
         match self {
             Self::Dmesg => dmesg::command(),
             Self::Halt => halt::command(),
+            Self::Ifconfig => ifconfig::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
         }
@@ -94,6 +98,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
     let ended = match tool {
         Tool::Dmesg => dmesg::run(&task, &arguments).await,
         Tool::Halt => halt::run(&task, &arguments).await,
+        Tool::Ifconfig => ifconfig::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
     };
