@@ -19,6 +19,11 @@ pub fn network_namespace() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino())
 }
 
+/// The user whose rights this process has (the effective one).
+pub fn user() -> u32 {
+    geteuid().as_raw()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,8 +18,8 @@ use rustix::{
     io::{Errno, Result},
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
-        accept_with, connect, recvmsg, sendmsg, socket_with, socketpair,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+        SocketType, accept_with, connect, recvmsg, sendmsg, shutdown, socket_with, socketpair,
     },
 };
 
@@ -163,6 +163,17 @@ impl Connection {
     /// Receives, waiting for a message until `deadline`; `ETIMEDOUT` then.
     pub fn receive_by(&self, buffer: &mut [u8], limit: usize, deadline: u64) -> Result<Message> {
         self.retry(PollFlags::IN, deadline, || self.receive(buffer, limit))
+    }
+
+    /// Takes no more messages: who waits for one is told that the far end has closed. What is there can still be read.
+    pub fn stop_receiving(&self) {
+        // The far end being gone already is as good.
+        let _gone = shutdown(&self.0, Shutdown::Read);
+    }
+
+    /// Ends the conversation for both ends, whoever else holds a descriptor of it.
+    pub fn hang_up(&self) {
+        let _gone = shutdown(&self.0, Shutdown::Both);
     }
 
     /// Who is at the far end.

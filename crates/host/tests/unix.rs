@@ -199,3 +199,18 @@ fn a_client_that_goes_away_is_a_broken_pipe_and_no_signal() {
     drop(other);
     assert_eq!(one.send(b"x", &[]), Err(Errno::PIPE));
 }
+
+#[test]
+fn either_end_can_be_told_that_the_conversation_is_over() {
+    let (one, other) = Connection::pair().unwrap();
+    one.send(b"last", &[]).unwrap();
+    other.stop_receiving();
+    let mut buffer = [0; 8];
+    assert_eq!(other.receive(&mut buffer, 0).unwrap().len, 4);
+    assert_eq!(other.receive(&mut buffer, 0).unwrap().len, 0);
+    other.send(b"answer", &[]).unwrap();
+    other.hang_up();
+    assert_eq!(one.receive(&mut buffer, 0).unwrap().len, 6);
+    assert_eq!(one.receive(&mut buffer, 0).unwrap().len, 0);
+    assert_eq!(one.send(b"more", &[]), Err(Errno::PIPE));
+}
