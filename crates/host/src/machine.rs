@@ -21,7 +21,7 @@ pub fn network_namespace() -> u64 {
 
 /// The user whose rights this process has (the effective one).
 pub fn user() -> u32 {
-    geteuid().as_raw()
+    rustix::process::geteuid().as_raw()
 }
 
 #[cfg(test)]
