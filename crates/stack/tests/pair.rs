@@ -135,7 +135,7 @@ fn a_port_whose_far_end_changes_cuts_trains_from_then_on_and_forgets_no_choice_o
     let mut pair = Pair::new(Offloads::ALL);
     let to = (address(2), 9).into();
     let sender = pair.stacks[0].udp_open().expect("room");
-    let mut segmented = |pair: &mut Pair| {
+    let segmented = |pair: &mut Pair| {
         pair.stacks[0].udp_send(pair.now, sender, datagrams(b"abcabcab", Some(3), to)).expect("sent");
         pair.settle();
         pair.stacks[0].counter(Counter::SegmentedInSoftware)

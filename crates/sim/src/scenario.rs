@@ -1,0 +1,67 @@
+//! Scenarios: tests that are run twice, because a world that differs from itself has broken the first law.
+
+use crate::World;
+
+/// Runs a scenario twice, in two worlds of the same seed, and compares every frame, message and output with its time.
+///
+/// The seed follows from the name of the test, so that tests differ and stay the same; `RUMPNET_SEED` overrules it.
+///
+/// ```
+/// rumpnet_sim::scenario(|world| {
+///     let host = world.host("a");
+///     assert_eq!(host.sysctl("net.inet.ip.ttl", None).unwrap(), 64);
+/// });
+/// ```
+///
+/// # Panics
+///
+/// If the scenario does, or if its two runs differ.
+pub fn scenario(scenario: impl Fn(&World)) {
+    let thread = std::thread::current();
+    assert_deterministic(seed_of(thread.name().unwrap_or("scenario")), scenario);
+}
+
+/// As [`scenario`], with a seed of the caller's choice.
+///
+/// # Panics
+///
+/// If the scenario does, or if its two runs differ.
+pub fn assert_deterministic(seed: u64, scenario: impl Fn(&World)) {
+    let first = World::new(seed);
+    scenario(&first);
+    let again = World::new(seed);
+    scenario(&again);
+    let parting = first.shared.with(|ours| again.shared.with(|theirs| ours.trace.parting(&theirs.trace)));
+    if let Some((entry, time)) = parting {
+        panic!(
+            "two runs of one scenario with the seed {} part at entry {entry} of the trace, at {time}",
+            first.seed()
+        );
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): a number for a name.
+fn seed_of(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "part at entry")]
+    fn a_scenario_that_differs_from_itself_is_found() {
+        let runs = Cell::new(0_u8);
+        assert_deterministic(1, |world| {
+            runs.set(runs.get() + 1);
+            let cable = world.cable();
+            let (one, _other) = (world.stranger(&cable), world.stranger(&cable));
+            one.send(vec![runs.get(); 60]);
+        });
+    }
+}
