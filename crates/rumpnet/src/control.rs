@@ -1,0 +1,179 @@
+//! Control of a kernel in process: what concerns the host is done here, outside of any lock; the rest is the stack's.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use rumpnet_proto::{ControlError, CreateOptions, Errno, LinkKind, Operation, Reply, Request};
+use rumpnet_stack::{PortConfig, slab::Key};
+use rumpnet_wire::ethernet;
+
+use crate::{
+    Kernel, closing,
+    host_end::{self, unusable},
+    link::Link,
+    port::Port,
+    wait::Deadline,
+};
+
+impl Kernel {
+    /// Answers a control request. Requests that touch the host may take as long as the host does: some 25 ms to close a tap.
+    pub fn control(&self, request: Request) -> Result<Reply, ControlError> {
+        match request {
+            Request::Kernel => Ok(Reply::Kernel(self.info())),
+            Request::Halt => {
+                self.halt();
+                Ok(Reply::Done)
+            }
+            Request::Messages { since } => {
+                let (messages, next) = self.shared.log.page(since);
+                Ok(Reply::Messages { messages, next })
+            }
+            Request::CreateInterface { name, options } => {
+                self.create_with(&name, &options).map(|()| Reply::Done)
+            }
+            Request::DestroyInterface { name } => self.destroy(&name).map(|()| Reply::Done),
+            Request::EchoReceive { echo, timeout_ns } => {
+                self.echo_receive(echo, Duration::from_nanos(timeout_ns))
+            }
+            Request::EchoClose { echo } => self.close_waited(Request::EchoClose { echo }, echo),
+            Request::CaptureClose { capture } => {
+                self.close_waited(Request::CaptureClose { capture }, capture)
+            }
+            Request::Interface { .. } | Request::Interfaces { .. } => {
+                self.refresh_far_drops();
+                self.ask_stack(request)
+            }
+            request => self.ask_stack(request),
+        }
+    }
+
+    fn ask_stack(&self, request: Request) -> Result<Reply, ControlError> {
+        self.shared.enter(|stack, now| stack.control(now, request))
+    }
+
+    /// Makes an interface (SIOCIFCREATE); `virt<n>` opens the host's `tap<n>`, or makes it.
+    ///
+    /// EINVAL for a name that no cloner takes, EEXIST, and what the host refuses, with a hint.
+    pub fn create_with(&self, name: &str, options: &CreateOptions) -> Result<(), ControlError> {
+        let refuse = |errno| ControlError::new(Operation::CreateInterface, name, errno);
+        let kind = self.shared.lock().stack.may_create(name)?;
+        if kind == LinkKind::Loopback {
+            let request = Request::CreateInterface { name: name.into(), options: CreateOptions::default() };
+            return self.ask_stack(request).map(drop);
+        }
+        let end = self.host_ends.determine(name, options.host_end.as_deref(), kind).map_err(refuse)?;
+        let link = host_end::open(name, &end, kind)?;
+        self.attach(name, Box::new(link), options.link_address)
+    }
+
+    /// Makes an interface on a link that the caller has: one end of a channel, or an implementation of its own.
+    ///
+    /// As [`Self::create_with`]; EINVAL also if the interface is not of the link's kind.
+    pub fn attach(
+        &self,
+        name: &str,
+        link: Box<dyn Link>,
+        link_address: Option<ethernet::Address>,
+    ) -> Result<(), ControlError> {
+        let properties = link.properties();
+        // The interface is born down, and the host's end shows it.
+        link.set_up(false).map_err(|error| unusable(name, &error))?;
+        let claim = (properties.kind == LinkKind::Ethernet && link_address.is_none())
+            .then(|| self.shared.identity.claim(name));
+        let config = PortConfig {
+            kind: properties.kind,
+            offloads: properties.offloads,
+            link_address: link_address.or_else(|| claim.as_ref().map(|claim| claim.address())),
+            mtu: properties.mtu,
+            max_mtu: properties.max_mtu,
+            link_state: link.state(),
+            host_end: properties.host_end,
+        };
+        let port = self.shared.enter_core(|core, now| {
+            let number = core.stack.create_interface(now, name, config)?;
+            let port = Port::new(self.shared.this.clone(), name, number, link, claim);
+            let place = number as usize;
+            if core.ports.len() <= place {
+                core.ports.resize(place + 1, None);
+            }
+            core.ports[place] = Some(port.clone());
+            Ok(port)
+        })?;
+        self.shared.reactor.watch_port(&port).map_err(|error| {
+            // It was just made, so that it can be destroyed.
+            let _undone = self.destroy(name);
+            unusable(name, &error)
+        })
+    }
+
+    /// Removes an interface and what it held of the host (SIOCIFDESTROY); returns when both are gone.
+    ///
+    /// EINVAL if no cloner takes the name, ENXIO if there is no such interface, EPERM for `lo0`.
+    pub fn destroy(&self, name: &str) -> Result<(), ControlError> {
+        let port = self.shared.enter_core(|core, now| {
+            let number = core.stack.destroy_interface(now, name)?;
+            Ok(number.and_then(|number| core.ports.get_mut(number as usize)?.take()))
+        })?;
+        if let Some(port) = port {
+            self.shared.reactor.forget(&port);
+            closing::close_and_wait(port);
+        }
+        Ok(())
+    }
+
+    /// Ends the kernel: all interfaces with a far end are destroyed, side by side, and it is marked as halted.
+    pub fn shutdown(&self) {
+        let ports: Vec<Arc<Port>> = self.shared.lock().ports.iter().flatten().cloned().collect();
+        let names: Vec<_> = ports.iter().map(|port| port.name.clone()).collect();
+        drop(ports);
+        thread::scope(|scope| {
+            for name in &names {
+                // Somebody else may be destroying it, too.
+                let spawned = thread::Builder::new().spawn_scoped(scope, || drop(self.destroy(name)));
+                if spawned.is_err() {
+                    drop(self.destroy(name));
+                }
+            }
+        });
+        self.halt();
+    }
+
+    fn echo_receive(&self, echo: u64, patience: Duration) -> Result<Reply, ControlError> {
+        let key = Key::from(echo);
+        let take = || self.shared.enter(|stack, _| stack.echo_receive(key));
+        let mut result = take();
+        self.shared.wait(
+            Deadline::after(Some(patience)),
+            |waker| self.shared.lock().echoes.register(key, rumpnet_sockets::Interest::Readable, waker),
+            || {
+                if result.as_ref().is_ok_and(Vec::is_empty) {
+                    result = take();
+                }
+                !result.as_ref().is_ok_and(Vec::is_empty)
+            },
+        );
+        result.map(Reply::EchoReplies).map_err(|errno| ControlError::new(Operation::Echo, "", errno))
+    }
+
+    /// Closes what others may be waiting for, and lets them go on.
+    fn close_waited(&self, request: Request, key: u64) -> Result<Reply, ControlError> {
+        let reply = self.ask_stack(request);
+        let waiting = self.shared.lock().take_waiting(Key::from(key));
+        waiting.into_iter().for_each(std::task::Waker::wake);
+        reply
+    }
+
+    /// What the host has dropped is asked for when somebody looks.
+    fn refresh_far_drops(&self) {
+        let ports: Vec<Arc<Port>> = self.shared.lock().ports.iter().flatten().cloned().collect();
+        for port in ports {
+            if let Some(drops) = port.link().far_drops() {
+                self.shared.lock().stack.report_host_drops(port.number, drops);
+            }
+        }
+    }
+
+    /// The errno of a control error that a reply of another shape would be: a bug of ours, said and not hidden.
+    pub(crate) fn unexpected(operation: Operation) -> ControlError {
+        ControlError::new(operation, "", Errno::Proto)
+    }
+}

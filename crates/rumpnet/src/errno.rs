@@ -1,0 +1,48 @@
+//! The kernel's errors in the host's numbers, and the host's errors in the kernel's: the edge where both meet.
+
+use std::io;
+
+use rumpnet_proto::Errno;
+
+macro_rules! numbers {
+    ($($errno:ident $number:ident;)*) => {
+        /// The host's number of an errno.
+        pub(crate) const fn to_host(errno: Errno) -> i32 {
+            match errno { $(Errno::$errno => libc::$number,)* }
+        }
+
+        /// The errno of a host's number; EIO for one that NetBSD does not have.
+        pub(crate) const fn from_host(number: i32) -> Errno {
+            match number { $(libc::$number => Errno::$errno,)* _ => Errno::Io }
+        }
+    };
+}
+
+numbers! {
+    Perm EPERM; NoEnt ENOENT; Srch ESRCH; Intr EINTR; Io EIO; Nxio ENXIO; TooBig E2BIG; BadF EBADF; NoMem ENOMEM;
+    Acces EACCES; Busy EBUSY; Exist EEXIST; NoDev ENODEV; Inval EINVAL; NFile ENFILE; MFile EMFILE; NoTty ENOTTY;
+    NoSpc ENOSPC; Pipe EPIPE; Range ERANGE; Again EAGAIN; InProgress EINPROGRESS; Already EALREADY; NotSock ENOTSOCK;
+    DestAddrReq EDESTADDRREQ; MsgSize EMSGSIZE; NoProtoOpt ENOPROTOOPT; ProtoNoSupport EPROTONOSUPPORT;
+    OpNotSupp EOPNOTSUPP; AfNoSupport EAFNOSUPPORT; AddrInUse EADDRINUSE; AddrNotAvail EADDRNOTAVAIL;
+    NetDown ENETDOWN; NetUnreach ENETUNREACH; ConnAborted ECONNABORTED; ConnReset ECONNRESET; NoBufs ENOBUFS;
+    IsConn EISCONN; NotConn ENOTCONN; TimedOut ETIMEDOUT; ConnRefused ECONNREFUSED; HostDown EHOSTDOWN;
+    HostUnreach EHOSTUNREACH; NoSys ENOSYS; Proto EPROTO;
+}
+
+/// The errno of an I/O error of the host.
+pub(crate) fn of_io(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::Io, from_host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_errno_has_a_number_of_the_host_and_comes_back_from_it() {
+        for errno in Errno::ALL {
+            assert_eq!(from_host(to_host(*errno)), *errno);
+        }
+        assert_eq!(from_host(libc::ENOTUNIQ), Errno::Io);
+    }
+}

@@ -1,0 +1,82 @@
+//! Links: what stands at the far side of an interface's port.
+//!
+//! A [`Link`] is a tap of the host ([`tap`]), one end of a channel whose other end is this program ([`channel`]), or whatever
+//! a program implements. It moves whole frames and knows nothing of protocols; super-frames and partial checksums pass
+//! as the offloads that it declares allow.
+
+pub mod channel;
+mod offload;
+pub(crate) mod tap;
+
+use std::{io, os::fd::BorrowedFd};
+
+use rumpnet_proto::{LinkKind, LinkState};
+use rumpnet_stack::{
+    Offloads,
+    buffer::{Frame, Received},
+};
+
+use crate::{pool::Pool, reactor::Doorbell};
+
+/// What a link is and can do.
+#[derive(Clone, Debug)]
+pub struct LinkProperties {
+    /// Ethernet frames, or plain IP packets.
+    pub kind: LinkKind,
+    /// What the far end takes and gives.
+    pub offloads: Offloads,
+    /// The MTU to begin with, in bytes.
+    pub mtu: u32,
+    /// The greatest MTU that it can carry, in bytes.
+    pub max_mtu: u32,
+    /// What the far end is called, such as `tap0`; shown by ifconfig(8).
+    pub host_end: Option<String>,
+}
+
+/// How a link tells that it has something to read, or room again.
+pub enum Signal<'a> {
+    /// A descriptor that polls readable and writable.
+    Descriptor(BorrowedFd<'a>),
+    /// It rings the [`Doorbell`] that it was given.
+    Doorbell,
+}
+
+/// The far side of an interface.
+///
+/// All calls come from one thread at a time for each direction, and none waits.
+pub trait Link: Send + Sync + 'static {
+    /// What it is; asked once, when an interface is put on it.
+    fn properties(&self) -> LinkProperties;
+
+    /// How it signals.
+    fn signal(&self) -> Signal<'_>;
+
+    /// Whether the far end is there; asked again whenever the link signals.
+    fn state(&self) -> LinkState {
+        LinkState::Up
+    }
+
+    /// What to ring, for links that signal by it; called once before the first frame.
+    fn set_doorbell(&self, _doorbell: Doorbell) {}
+
+    /// Takes a frame; WouldBlock if there is no room, to be signalled when there is. Other errors are counted as failed sends.
+    fn send(&self, frame: &Frame) -> io::Result<()>;
+
+    /// Appends up to `limit` frames that have come in; none is not an error. An error means that the far end is gone for now.
+    fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()>;
+
+    /// The interface went up or down by its user's will.
+    fn set_up(&self, _up: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The interface's MTU was changed.
+    fn set_mtu(&self, _mtu: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Frames that the far end dropped because we did not read in time, where it tells.
+    fn far_drops(&self) -> Option<u64> {
+        None
+    }
+}

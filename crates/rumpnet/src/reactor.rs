@@ -1,0 +1,325 @@
+//! The reactor: one loop that reads links and runs timers, for all kernels of a process or for one.
+//!
+//! It looks only at what is ready: descriptors that poll ready, links whose doorbell was rung, and kernels whose deadline
+//! has come. A kernel that does nothing costs it nothing. Closing a tap and rtnetlink, which are slow, never run here.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rumpnet_host::readiness::{Event, Interest, Poller};
+use rumpnet_stack::{buffer::Received, time::Instant};
+
+use crate::{clock, link::Signal, pool::Pool, port::Port, shared::Shared};
+
+/// Frames read from a link before the stack is given them.
+const BATCH: usize = 64;
+
+/// Batches read from a link before others have their turn.
+const BATCHES: usize = 8;
+
+/// The loop of one process or one driven kernel.
+pub(crate) struct Reactor {
+    poller: Poller,
+    state: Mutex<State>,
+    rung: Mutex<VecDeque<Weak<Port>>>,
+    /// Whether somebody waits in the poller, and must be woken for news.
+    sleeping: AtomicBool,
+    /// Until when, in nanoseconds.
+    sleeps_until: AtomicU64,
+    turning: Mutex<Workspace>,
+}
+
+/// What is registered.
+#[derive(Default)]
+struct State {
+    sources: Vec<Option<Weak<Port>>>,
+    free: Vec<usize>,
+    /// Kernels by their deadline; the number makes each key its own.
+    deadlines: BTreeMap<(u64, usize), Weak<Shared>>,
+}
+
+/// What a turn works with.
+#[derive(Default)]
+struct Workspace {
+    events: Vec<Event>,
+    batch: Vec<Received>,
+    pool: Pool,
+}
+
+/// How a link that has no descriptor signals: ringing makes the reactor look at its port.
+#[derive(Clone)]
+pub struct Doorbell {
+    reactor: Arc<Reactor>,
+    port: Weak<Port>,
+}
+
+impl Doorbell {
+    /// Says that there is something to read, room again, or another state of the link.
+    pub fn ring(&self) {
+        self.reactor.ring(&self.port);
+    }
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            poller: Poller::new()?,
+            state: Mutex::default(),
+            rung: Mutex::default(),
+            sleeping: AtomicBool::new(false),
+            sleeps_until: AtomicU64::new(0),
+            turning: Mutex::default(),
+        })
+    }
+
+    /// The reactor of this process, with its thread; both live until the process ends.
+    pub(crate) fn of_process() -> io::Result<Arc<Self>> {
+        static REACTOR: Mutex<Option<Arc<Reactor>>> = Mutex::new(None);
+        let mut running = lock(&REACTOR);
+        if let Some(reactor) = running.as_ref() {
+            return Ok(reactor.clone());
+        }
+        let reactor = Arc::new(Self::new()?);
+        let run = reactor.clone();
+        let thread = std::thread::Builder::new().name("rumpnet".into()).stack_size(256 * 1024);
+        thread.spawn(move || {
+            loop {
+                run.turn(None);
+            }
+        })?;
+        Ok(running.insert(reactor).clone())
+    }
+
+    /// What polls readable when a turn has something to do; deadlines are not in it.
+    pub(crate) fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    /// Waits until something is ready, at most until `limit`, and does it.
+    pub(crate) fn turn(&self, limit: Option<Instant>) {
+        let mut turning = lock(&self.turning);
+        self.sleep(&mut turning.events, limit);
+        let mut events = mem::take(&mut turning.events);
+        for event in events.drain(..) {
+            if let Some(port) = self.source(event.token) {
+                self.on_event(&port, event, &mut turning);
+            }
+        }
+        turning.events = events;
+        for _ in 0..lock(&self.rung).len() {
+            let Some(port) = lock(&self.rung).pop_front() else { break };
+            if let Some(port) = port.upgrade() {
+                port.rung.store(false, Ordering::Release);
+                self.visit(&port, &mut turning);
+            }
+        }
+        drop(turning);
+        self.run_due();
+    }
+
+    /// Waits in the poller unless there is work already.
+    fn sleep(&self, events: &mut Vec<Event>, limit: Option<Instant>) {
+        self.sleeping.store(true, Ordering::SeqCst);
+        let now = clock::now();
+        let until = self.next_deadline().into_iter().chain(limit).min();
+        self.sleeps_until.store(until.map_or(u64::MAX, Instant::as_nanos), Ordering::SeqCst);
+        let patience = if lock(&self.rung).is_empty() {
+            until.map(|until| Duration::from(until - now))
+        } else {
+            Some(Duration::ZERO)
+        };
+        if self.poller.wait(events, patience).is_err() {
+            events.clear();
+        }
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    fn source(&self, token: u64) -> Option<Arc<Port>> {
+        lock(&self.state).sources.get(token as usize)?.as_ref()?.upgrade()
+    }
+
+    fn on_event(&self, port: &Port, event: Event, workspace: &mut Workspace) {
+        if event.writable || event.failed {
+            self.watch(port, false);
+            if let Some(kernel) = port.kernel.upgrade() {
+                kernel.on_room(port);
+            }
+        }
+        if event.readable || event.failed {
+            self.receive(port, workspace);
+        }
+    }
+
+    /// A link rang: it may have frames, room, or another state.
+    fn visit(&self, port: &Port, workspace: &mut Workspace) {
+        let Some(kernel) = port.kernel.upgrade() else { return };
+        kernel.follow_link(port);
+        kernel.on_room(port);
+        self.receive(port, workspace);
+    }
+
+    /// Reads what a link has and gives it to the stack, batch by batch.
+    fn receive(&self, port: &Port, workspace: &mut Workspace) {
+        let Some(kernel) = port.kernel.upgrade() else { return };
+        let Workspace { batch, pool, .. } = workspace;
+        for round in 0..BATCHES {
+            if port.link().receive(pool, BATCH, batch).is_err() {
+                self.on_far_end_gone(port, &kernel);
+            }
+            let count = batch.len();
+            if count > 0 {
+                kernel.enter(|stack, now| stack.receive(now, port.number, batch.drain(..)));
+            }
+            if count < BATCH {
+                return;
+            }
+            if round + 1 == BATCHES && matches!(port.link().signal(), Signal::Doorbell) {
+                self.ring(&port.this);
+            }
+        }
+    }
+
+    /// A descriptor that only fails would make the loop spin: it is left alone until its state changes for the better.
+    fn on_far_end_gone(&self, port: &Port, kernel: &Shared) {
+        if let Signal::Descriptor(fd) = port.link().signal() {
+            // Removing what was removed already is of no consequence.
+            let _gone = self.poller.remove(fd);
+            port.deaf.store(true, Ordering::Release);
+        }
+        kernel.follow_link(port);
+    }
+
+    /// Listens again to a link whose far end came back.
+    pub(crate) fn listen_again(&self, port: &Port) {
+        if port.deaf.swap(false, Ordering::AcqRel) {
+            let token = port.token.load(Ordering::Acquire) as u64;
+            if let Signal::Descriptor(fd) = port.link().signal()
+                && self.poller.add(fd, token, Interest::READABLE).is_err()
+            {
+                port.deaf.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Begins to look at a port.
+    pub(crate) fn watch_port(self: &Arc<Self>, port: &Arc<Port>) -> io::Result<()> {
+        match port.link().signal() {
+            Signal::Descriptor(fd) => {
+                let token = lock(&self.state).insert(Arc::downgrade(port));
+                port.token.store(token, Ordering::Release);
+                self.poller.add(fd, token as u64, Interest::READABLE)?;
+            }
+            Signal::Doorbell => {}
+        }
+        port.link().set_doorbell(Doorbell { reactor: self.clone(), port: Arc::downgrade(port) });
+        Ok(())
+    }
+
+    /// Looks at a port no more.
+    pub(crate) fn forget(&self, port: &Port) {
+        let token = port.token.swap(usize::MAX, Ordering::AcqRel);
+        if token == usize::MAX {
+            return;
+        }
+        if let Signal::Descriptor(fd) = port.link().signal() {
+            let _gone = self.poller.remove(fd);
+        }
+        lock(&self.state).remove(token);
+    }
+
+    /// Wants to know when a full link has room.
+    pub(crate) fn await_room(&self, port: &Port) {
+        self.watch(port, true);
+    }
+
+    fn watch(&self, port: &Port, room: bool) {
+        let interest = if room { Interest::BOTH } else { Interest::READABLE };
+        if let Signal::Descriptor(fd) = port.link().signal() {
+            // A link that is being destroyed is not registered any more.
+            let _gone = self.poller.modify(fd, port.token.load(Ordering::Acquire) as u64, interest);
+        }
+    }
+
+    fn ring(&self, port: &Weak<Port>) {
+        let Some(strong) = port.upgrade() else { return };
+        if !strong.rung.swap(true, Ordering::AcqRel) {
+            lock(&self.rung).push_back(port.clone());
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if self.sleeping.swap(false, Ordering::SeqCst) {
+            self.poller.wake();
+        }
+    }
+
+    /// Makes sure that a kernel is looked at by `deadline`.
+    pub(crate) fn arm(&self, kernel: &Shared, deadline: Instant) {
+        let mut state = lock(&self.state);
+        let armed = kernel.armed.load(Ordering::Relaxed);
+        if deadline.as_nanos() >= armed {
+            return;
+        }
+        let number = std::ptr::from_ref(kernel).addr();
+        state.deadlines.remove(&(armed, number));
+        state.deadlines.insert((deadline.as_nanos(), number), kernel.this.clone());
+        kernel.armed.store(deadline.as_nanos(), Ordering::Relaxed);
+        drop(state);
+        if deadline.as_nanos() < self.sleeps_until.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// A kernel is gone.
+    pub(crate) fn disarm(&self, kernel: &Shared) {
+        let key = (kernel.armed.load(Ordering::Relaxed), std::ptr::from_ref(kernel).addr());
+        lock(&self.state).deadlines.remove(&key);
+    }
+
+    /// The earliest deadline of any kernel.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        lock(&self.state).deadlines.first_key_value().map(|(key, _)| Instant::from_nanos(key.0))
+    }
+
+    fn run_due(&self) {
+        let now = clock::now().as_nanos();
+        // One round: a kernel that is due again at once comes after the others.
+        let mut due = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            while let Some(entry) = state.deadlines.first_entry().filter(|entry| entry.key().0 <= now) {
+                due.push(entry.remove());
+            }
+        }
+        due.iter().filter_map(Weak::upgrade).for_each(|kernel| kernel.on_timeout());
+    }
+}
+
+impl State {
+    fn insert(&mut self, port: Weak<Port>) -> usize {
+        let token = self.free.pop().unwrap_or(self.sources.len());
+        if token == self.sources.len() {
+            self.sources.push(None);
+        }
+        self.sources[token] = Some(port);
+        token
+    }
+
+    fn remove(&mut self, token: usize) {
+        if self.sources.get_mut(token).and_then(Option::take).is_some() {
+            self.free.push(token);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
