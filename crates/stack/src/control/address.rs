@@ -44,7 +44,7 @@ impl Stack {
         change: &AddressChange,
     ) -> Result<(), Errno> {
         let same_family = |entry: &&InterfaceAddress| entry.address.is_ipv4() == change.address.is_ipv4();
-        let primary = self.inet.addresses.of(index).iter().find(same_family).map(|entry| entry.address);
+        let primary = self.inet.addresses.of(index).find(same_family).map(|entry| entry.address);
         let keeps_first_place = primary == Some(change.address) || !change.alias;
         let replaced = if change.alias { None } else { primary };
         self.remove_address(index, change.address);
@@ -84,7 +84,7 @@ impl Stack {
     pub(super) fn delete_address(&mut self, name: &str, address: Option<IpAddr>) -> Result<(), ControlError> {
         let found = self.link.interfaces.by_name(name);
         let index = found.map_err(refuse(Operation::DeleteAddress, name))?.index;
-        let primary = self.inet.addresses.of(index).first().map(|entry| entry.address);
+        let primary = self.inet.addresses.of(index).next().map(|entry| entry.address);
         let none = || ControlError::new(Operation::PrimaryAddress, name, Errno::AddrNotAvail);
         let address = address.or(primary).ok_or_else(none)?;
         if self.remove_address(index, address) {
@@ -94,7 +94,7 @@ impl Stack {
     }
 
     pub(super) fn remove_all_addresses(&mut self, index: u32) {
-        let addresses: Vec<_> = self.inet.addresses.of(index).iter().map(|entry| entry.address).collect();
+        let addresses: Vec<_> = self.inet.addresses.of(index).map(|entry| entry.address).collect();
         addresses.into_iter().for_each(|address| {
             self.remove_address(index, address);
         });

@@ -239,7 +239,7 @@ impl Stack {
 
     /// Addresses of a link that came back are tried anew, those of a link that went are detached.
     fn follow_link(&mut self, index: u32, present: bool) {
-        let addresses: Vec<_> = self.inet.addresses.of(index).iter().map(|entry| entry.address).collect();
+        let addresses: Vec<_> = self.inet.addresses.of(index).map(|entry| entry.address).collect();
         for address in addresses {
             if present {
                 self.inet.start_conflict_detection(&mut self.cx, &mut self.link, index, address);

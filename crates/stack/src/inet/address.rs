@@ -34,7 +34,12 @@ pub(crate) struct InterfaceAddress {
 
 /// All addresses of a kernel.
 pub(crate) struct Addresses {
-    by_interface: BTreeMap<u32, Vec<InterfaceAddress>>,
+    /// By interface, in the order in which they were given.
+    entries: BTreeMap<(u32, i64), InterfaceAddress>,
+    /// The place of each address in that order, for each interface that has it.
+    places: BTreeMap<(IpAddr, u32), i64>,
+    /// How many addresses of each interface lie in each subnet.
+    networks: BTreeMap<((IpAddr, u8), u32), u32>,
     /// How many interfaces have each usable address.
     ours: HashMap<IpAddr, u32, TableHasher>,
     /// How many interfaces have each broadcast address.
@@ -115,7 +120,9 @@ impl Addresses {
     pub(crate) fn new(limit: u32, random: &mut Random) -> Self {
         let (ours, broadcasts) = (random.table_hasher(), random.table_hasher());
         Self {
-            by_interface: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            places: BTreeMap::new(),
+            networks: BTreeMap::new(),
             ours: HashMap::with_hasher(ours),
             broadcasts: HashMap::with_hasher(broadcasts),
             recent: None,
@@ -127,21 +134,21 @@ impl Addresses {
     }
 
     /// The addresses of an interface, in the order in which they were given.
-    pub(crate) fn of(&self, interface: u32) -> &[InterfaceAddress] {
-        self.by_interface.get(&interface).map_or(&[], |addresses| addresses)
+    pub(crate) fn of(&self, interface: u32) -> impl Iterator<Item = &InterfaceAddress> {
+        self.entries.range((interface, i64::MIN)..=(interface, i64::MAX)).map(|(_, entry)| entry)
     }
 
     pub(crate) fn find(&self, interface: u32, address: IpAddr) -> Option<&InterfaceAddress> {
-        self.of(interface).iter().find(|entry| entry.address == address)
+        self.entries.get(&(interface, *self.places.get(&(address, interface))?))
     }
 
     pub(crate) fn find_mut(&mut self, interface: u32, address: IpAddr) -> Option<&mut InterfaceAddress> {
-        self.by_interface.get_mut(&interface)?.iter_mut().find(|entry| entry.address == address)
+        self.entries.get_mut(&(interface, *self.places.get(&(address, interface))?))
     }
 
     /// What ifconfig(8) shows.
     pub(crate) fn reports(&self, interface: u32) -> Vec<AddressReport> {
-        self.of(interface).iter().map(InterfaceAddress::report).collect()
+        self.of(interface).map(InterfaceAddress::report).collect()
     }
 
     /// Adds an address, at the front if it shall be the primary one; ENOBUFS beyond the limit.
@@ -159,17 +166,26 @@ impl Addresses {
             self.broadcast_bits |= low_bit(broadcast);
             *self.broadcasts.entry(broadcast).or_insert(0) += 1;
         }
-        let addresses = self.by_interface.entry(interface).or_default();
-        addresses.insert(if primary { 0 } else { addresses.len() }, entry);
+        let mut of_interface = self.entries.range((interface, i64::MIN)..=(interface, i64::MAX));
+        let place = match primary {
+            true => of_interface.next().map_or(0, |((_, first), _)| first - 1),
+            false => of_interface.next_back().map_or(0, |((_, last), _)| last + 1),
+        };
+        self.places.insert((entry.address, interface), place);
+        *self.networks.entry((entry.network(), interface)).or_insert(0) += 1;
+        self.entries.insert((interface, place), entry);
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, interface: u32, address: IpAddr) -> Option<InterfaceAddress> {
-        let addresses = self.by_interface.get_mut(&interface)?;
-        let place = addresses.iter().position(|entry| entry.address == address)?;
-        let entry = addresses.remove(place);
-        if addresses.is_empty() {
-            self.by_interface.remove(&interface);
+        let place = self.places.remove(&(address, interface))?;
+        let entry = self.entries.remove(&(interface, place))?;
+        let network = (entry.network(), interface);
+        if let Some(users) = self.networks.get_mut(&network) {
+            *users -= 1;
+            if *users == 0 {
+                self.networks.remove(&network);
+            }
         }
         self.count -= 1;
         if let Some(broadcast) = entry.broadcast {
@@ -215,8 +231,7 @@ impl Addresses {
 
     /// The first interface that has this address.
     pub(crate) fn interface_of(&self, address: IpAddr) -> Option<u32> {
-        let has = |entry: &InterfaceAddress| entry.address == address;
-        self.by_interface.iter().find(|(_, addresses)| addresses.iter().any(has)).map(|(index, _)| *index)
+        self.places.range((address, 0)..=(address, u32::MAX)).next().map(|((_, index), _)| *index)
     }
 
     /// Which of an interface's addresses to send from: one in the next hop's subnet, else the first.
@@ -226,17 +241,13 @@ impl Addresses {
         };
         let near =
             |entry: &&InterfaceAddress| entry.peer == Some(next_hop) || entry.cidr().contains(next_hop);
-        let addresses = || self.of(interface).iter().filter(usable);
+        let addresses = || self.of(interface).filter(usable);
         addresses().find(near).or_else(|| addresses().next()).map(|entry| entry.address)
     }
 
     /// Another interface with an address in this subnet, to take over its route.
     pub(crate) fn heir_of(&self, network: (IpAddr, u8)) -> Option<u32> {
-        let lies_there = |entry: &InterfaceAddress| entry.network() == network;
-        self.by_interface
-            .iter()
-            .find(|(_, addresses)| addresses.iter().any(lies_there))
-            .map(|(index, _)| *index)
+        self.networks.range((network, 0)..=(network, u32::MAX)).next().map(|((_, index), _)| *index)
     }
 }
 

@@ -126,7 +126,7 @@ impl Inet {
     /// Announces every address of an interface whose link address has changed.
     pub(crate) fn announce_all(&self, cx: &mut Context, link: &mut Link, interface: u32) {
         let optimistic = cx.config.dad_optimistic;
-        for entry in self.addresses.of(interface).iter().filter(|entry| entry.is_usable(optimistic)) {
+        for entry in self.addresses.of(interface).filter(|entry| entry.is_usable(optimistic)) {
             cx.count(Counter::ArpAnnouncementsSent);
             self.announce(cx, link, interface, entry.address, false);
         }

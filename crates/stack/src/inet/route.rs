@@ -105,7 +105,7 @@ impl Inet {
         }
         let route = self.routes.lookup(destination).ok_or(Errno::HostUnreach)?;
         let broadcasts = |entry: &super::address::InterfaceAddress| entry.broadcast == Some(destination);
-        if self.addresses.of(route.interface).iter().any(broadcasts) {
+        if self.addresses.is_broadcast(destination) && self.addresses.of(route.interface).any(broadcasts) {
             return Ok((route.interface, destination, Scope::Broadcast));
         }
         Ok((route.interface, route.gateway.unwrap_or(destination), Scope::Unicast))
@@ -127,7 +127,7 @@ impl Inet {
         let able = |index: &u32| {
             link.interfaces.by_index(*index).is_some_and(|interface| {
                 let usable = interface.is_up() && !matches!(interface.kind, LinkKind::Loopback);
-                usable && interface.flags.contains(needed) && !self.addresses.of(*index).is_empty()
+                usable && interface.flags.contains(needed) && self.addresses.of(*index).next().is_some()
             })
         };
         let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.interface);
