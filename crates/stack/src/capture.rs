@@ -56,6 +56,7 @@ pub(crate) struct Filter {
 struct Capture {
     filter: Filter,
     queue: VecDeque<Captured>,
+    queued_bytes: usize,
     announced: bool,
     captured: u64,
     overruns: u64,
@@ -64,19 +65,21 @@ struct Capture {
 /// All captures of a kernel.
 pub(crate) struct Captures {
     open: Slab<Capture>,
-    queue_limit: u32,
+    /// Packets, and bytes, that wait for one reader.
+    queue_limit: (u32, u32),
 }
 
 /// The most captures open at once.
 const MAX_CAPTURES: u32 = 64;
 
 impl Captures {
-    pub(crate) fn new(queue_limit: u32) -> Self {
+    pub(crate) fn new(queue_limit: (u32, u32)) -> Self {
         Self { open: Slab::new(MAX_CAPTURES), queue_limit }
     }
 
     pub(crate) fn open(&mut self, filter: Filter) -> Option<Key> {
-        let capture = Capture { filter, queue: VecDeque::new(), announced: false, captured: 0, overruns: 0 };
+        let (queue, queued_bytes, announced) = (VecDeque::new(), 0, false);
+        let capture = Capture { filter, queue, queued_bytes, announced, captured: 0, overruns: 0 };
         self.open.insert(capture).ok()
     }
 
@@ -89,6 +92,7 @@ impl Captures {
     pub(crate) fn read(&mut self, key: Key, out: &mut Vec<Captured>) -> bool {
         let Some(capture) = self.open.value_mut(key) else { return false };
         capture.announced = false;
+        capture.queued_bytes = 0;
         out.extend(capture.queue.drain(..));
         !capture.is_complete()
     }
@@ -111,15 +115,20 @@ impl Captures {
         slices: impl Iterator<Item = &'a [u8]>,
         events: &mut VecDeque<Event>,
     ) {
-        let whole: Bytes = slices.collect::<Vec<_>>().concat().into();
-        let (original_len, limit) = (whole.len() as u32, self.queue_limit as usize);
+        let wanting = |capture: &&Capture| {
+            capture.filter.matches(interface, reason.is_some()) && !capture.is_complete()
+        };
+        let wanted = self.open.iter().map(|(_, capture)| capture).filter(wanting);
+        let Some(longest) = wanted.map(|capture| capture.filter.snap_len as usize).max() else { return };
+        let (whole, original_len) = copied(slices, longest);
+        let limit = self.queue_limit;
         self.open.values_mut(|key, capture| {
-            if !capture.filter.matches(interface, reason.is_some()) || capture.is_complete() {
+            if !wanting(&&*capture) {
                 return;
             }
             let bytes = whole.slice(..whole.len().min(capture.filter.snap_len as usize));
             let packet = Captured { time, interface, direction, reason, bytes, original_len };
-            if capture.push(packet, limit) {
+            if capture.push(packet, whole.len(), limit) {
                 events.push_back(Event::Capture(key));
             }
         });
@@ -132,15 +141,29 @@ impl Capture {
     }
 
     /// Keeps a packet or counts an overrun; true if the reader must be told.
-    fn push(&mut self, packet: Captured, limit: usize) -> bool {
-        if self.queue.len() >= limit {
+    ///
+    /// It is charged `pinned` bytes, which it may share with other captures.
+    fn push(&mut self, packet: Captured, pinned: usize, (packets, bytes): (u32, u32)) -> bool {
+        if self.queue.len() >= packets as usize || self.queued_bytes + pinned > bytes as usize {
             self.overruns += 1;
             return false;
         }
+        self.queued_bytes += pinned;
         self.queue.push_back(packet);
         self.captured += 1;
         !core::mem::replace(&mut self.announced, true)
     }
+}
+
+/// At most `longest` bytes of a packet, and its whole length.
+fn copied<'a>(slices: impl Iterator<Item = &'a [u8]>, longest: usize) -> (Bytes, u32) {
+    let (mut bytes, mut len) = (Vec::new(), 0);
+    for slice in slices {
+        let room = longest - bytes.len();
+        bytes.extend_from_slice(&slice[..slice.len().min(room)]);
+        len += slice.len();
+    }
+    (bytes.into(), len as u32)
 }
 
 impl Filter {

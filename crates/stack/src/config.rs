@@ -38,6 +38,8 @@ pub struct Config {
     pub fragment_datagrams: u32,
     /// Packets a capture holds until its reader takes them.
     pub capture_queue: u32,
+    /// Bytes that a capture holds until its reader takes them.
+    pub capture_bytes: u32,
     /// Default time to live (net.inet.ip.ttl).
     pub ttl: u8,
     /// Probes of conflict detection; 0 does without (net.inet.ip.dad_count).
@@ -70,6 +72,7 @@ impl Config {
             fragment_bytes: 128 * 1024,
             fragment_datagrams: 8,
             capture_queue: 64,
+            capture_bytes: 256 * 1024,
             ..Self::server()
         }
     }
@@ -91,6 +94,7 @@ impl Config {
             fragment_bytes: 4 * 1024 * 1024,
             fragment_datagrams: 512,
             capture_queue: 4096,
+            capture_bytes: 16 * 1024 * 1024,
             ttl: 64,
             dad_count: 3,
             dad_optimistic: true,
@@ -132,6 +136,7 @@ impl fmt::Display for Config {
             "sockets {}, UDP buffers {} bytes in, {} bytes out",
             self.sockets, self.udp_receive_bytes, self.udp_send_bytes
         )?;
+        writeln!(f, "captures {} packets, {} bytes", self.capture_queue, self.capture_bytes)?;
         write!(f, "{} bytes for one port, one socket and all shared queues", self.bytes())
     }
 }

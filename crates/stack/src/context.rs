@@ -16,6 +16,9 @@ use crate::{
     timer::Wheel,
 };
 
+/// The most notices that wait for the shell; further ones are counted as lost.
+const MAX_NOTICES: u32 = 1024;
+
 /// Passed down from the call that entered the stack.
 pub(crate) struct Context {
     pub(crate) now: Instant,
@@ -25,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) timers: Wheel<Timer>,
     pub(crate) captures: Captures,
     pub(crate) events: VecDeque<Event>,
+    /// How many of the events are notices.
+    pub(crate) notices: u32,
     /// Charges of frames that were dropped, to be given back to their sockets when the call ends.
     pub(crate) released: Vec<Charge>,
 }
@@ -189,12 +194,13 @@ impl Context {
     pub(crate) fn new(config: Config, random: Random, now: Instant) -> Self {
         Self {
             now,
-            captures: Captures::new(config.capture_queue),
+            captures: Captures::new((config.capture_queue, config.capture_bytes)),
             config,
             random,
             statistics: Statistics::new(),
             timers: Wheel::new(now),
             events: VecDeque::new(),
+            notices: 0,
             released: Vec::new(),
         }
     }
@@ -242,6 +248,10 @@ impl Context {
     }
 
     pub(crate) fn notice(&mut self, notice: Notice) {
+        if self.notices >= MAX_NOTICES {
+            return self.count(Counter::NoticesLost);
+        }
+        self.notices += 1;
         self.events.push_back(Event::Notice(notice));
     }
 }

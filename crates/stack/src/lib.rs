@@ -60,7 +60,7 @@ pub struct Stack {
     link: Link,
     inet: Inet,
     sockets: Sockets,
-    /// Interfaces whose neighbours are being forgotten, a slice a call.
+    /// Interfaces of which something is being forgotten, a slice a call.
     forgetting: VecDeque<u32>,
 }
 
@@ -148,7 +148,13 @@ impl Stack {
 
     /// The next news for whoever runs this stack.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.cx.events.pop_front()
+        let event = self.cx.events.pop_front()?;
+        match event {
+            Event::Socket(id) => self.sockets.on_told(id),
+            Event::Notice(_) => self.cx.notices -= 1,
+            _ => {}
+        }
+        Some(event)
     }
 
     /// Answers a control request.
@@ -189,7 +195,7 @@ impl Stack {
 
     /// What every call ends with: packets to ourselves, timers, and news of sockets.
     fn leave(&mut self) {
-        self.forget_some_neighbors();
+        self.forget_some();
         let Self { cx, link, inet, sockets, .. } = self;
         for _ in 0..LOOPED_AT_ONCE {
             let Some((incoming, mut packet)) = link.next_looped(cx) else { break };

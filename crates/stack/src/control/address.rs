@@ -1,6 +1,5 @@
 //! Addresses of interfaces: add, replace, delete, and the connected routes that come and go with them.
 
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{AddressChange, ControlError, Errno, LinkKind, Operation};
@@ -93,14 +92,13 @@ impl Stack {
         Err(ControlError::new(Operation::DeleteAddress, name, Errno::AddrNotAvail))
     }
 
-    pub(super) fn remove_all_addresses(&mut self, index: u32) {
-        let addresses: Vec<_> = self.inet.addresses.of(index).map(|entry| entry.address).collect();
-        addresses.into_iter().for_each(|address| {
-            self.remove_address(index, address);
-        });
-        // Routes by gateways on this link have lost their way.
-        for (address, prefix_len) in self.inet.routes_by(index) {
-            self.inet.routes.remove(address, prefix_len);
+    /// Removes one address of an interface, or one route by it if it has no more; false if nothing is left.
+    pub(super) fn remove_next_address(&mut self, index: u32) -> bool {
+        let next = self.inet.addresses.of(index).next().map(|entry| entry.address);
+        match next {
+            Some(address) => self.remove_address(index, address),
+            // Routes by gateways on this link have lost their way.
+            None => self.inet.routes.remove_next_by(index).is_some(),
         }
     }
 

@@ -142,8 +142,7 @@ impl Stack {
             return Err(Errno::Perm);
         }
         let (index, port) = (interface.index, interface.port);
-        self.remove_all_addresses(index);
-        self.forget_neighbors(index);
+        self.forget(index);
         if let Some(port) = port {
             self.discard_queue(index, port);
         }
@@ -248,7 +247,7 @@ impl Stack {
             }
         }
         if !present {
-            self.forget_neighbors(index);
+            self.forget(index);
         }
     }
 
@@ -372,17 +371,21 @@ impl Stack {
         Ok(())
     }
 
-    /// Forgets the neighbours of an interface, a slice in each call from now on.
-    fn forget_neighbors(&mut self, index: u32) {
+    /// Forgets the neighbours of an interface, and if it is gone its addresses and routes too, a slice in each call from now on.
+    fn forget(&mut self, index: u32) {
         if !self.forgetting.contains(&index) {
             self.forgetting.push_back(index);
         }
     }
 
-    /// A slice of what [`Self::forget_neighbors`] began.
-    pub(crate) fn forget_some_neighbors(&mut self) {
+    /// A slice of what [`Self::forget`] began.
+    pub(crate) fn forget_some(&mut self) {
         let Some(&index) = self.forgetting.front() else { return };
+        let gone = self.link.interfaces.by_index(index).is_none();
         for _ in 0..FORGOTTEN_AT_ONCE {
+            if gone && self.remove_next_address(index) {
+                continue;
+            }
             let Some(packets) = self.inet.neighbors.remove_next_of(index) else {
                 self.forgetting.pop_front();
                 self.link.interfaces.release(index);
@@ -393,7 +396,7 @@ impl Stack {
     }
 }
 
-/// Neighbours forgotten in one call, so that it holds no lock for long.
+/// Addresses, routes and neighbours forgotten in one call, so that it holds no lock for long.
 const FORGOTTEN_AT_ONCE: usize = 64;
 
 /// The group that every IPv4 host is in (RFC 1112 section 4).

@@ -53,7 +53,7 @@ impl Stack {
 
     pub(super) fn routes(&self, after: Option<(IpAddr, u8)>) -> Reply {
         let mut routes: Vec<RouteReport> = Vec::new();
-        for found in self.inet.routes_after(after).take(PAGE) {
+        for found in self.inet.routes.list_after(after).take(PAGE) {
             if let Some(interface) = self.link.interfaces.by_index(found.value.interface) {
                 let (destination, gateway) = ((found.network, found.length), found.value.gateway);
                 routes.push(RouteReport { destination, gateway, interface: interface.name });

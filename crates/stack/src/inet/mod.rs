@@ -31,13 +31,12 @@ use crate::{
 use address::Addresses;
 use fragment::Reassembly;
 use neighbor::{NeighborCache, NeighborLimits, Weight};
-use prefix::PrefixTable;
-use route::Route;
+use route::Routes;
 
 /// The Internet layer of a kernel.
 pub(crate) struct Inet {
     pub(crate) addresses: Addresses,
-    pub(crate) routes: PrefixTable<Route>,
+    pub(crate) routes: Routes,
     pub(crate) neighbors: NeighborCache<Frame>,
     pub(crate) reassembly: Reassembly,
     /// The next IPv4 identification (RFC 6864).
@@ -85,7 +84,7 @@ impl Inet {
         };
         Self {
             addresses: Addresses::new(config.addresses, random),
-            routes: PrefixTable::new(),
+            routes: Routes::default(),
             neighbors: NeighborCache::new(limits, random.next_seed()),
             reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
             identification: random.next_u64() as u16,

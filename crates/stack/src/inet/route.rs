@@ -1,11 +1,14 @@
 //! Routes, and the path that a packet takes: by which interface, to which next hop, from which address.
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeSet;
 use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind};
 
-use super::{Inet, prefix::Match};
+use super::{
+    Inet,
+    prefix::{Match, PrefixTable},
+};
 use crate::{context::Context, link::Link};
 
 /// Where packets to a destination go.
@@ -15,6 +18,57 @@ pub(crate) struct Route {
     pub(crate) gateway: Option<IpAddr>,
     /// Whether it came with an address and goes with it.
     pub(crate) connected: bool,
+}
+
+/// All routes: by destination, and by the interface with which they go.
+#[derive(Default)]
+pub(crate) struct Routes {
+    table: PrefixTable<Route>,
+    by_interface: BTreeSet<(u32, IpAddr, u8)>,
+}
+
+impl Routes {
+    /// Adds a route in place of one with the same destination, whose address has no bits beyond its length.
+    pub(crate) fn insert(&mut self, network: IpAddr, length: u8, route: Route) {
+        self.remove(network, length);
+        self.by_interface.insert((route.interface, network, length));
+        self.table.insert(network, length, route);
+    }
+
+    pub(crate) fn remove(&mut self, network: IpAddr, length: u8) -> Option<Route> {
+        let route = self.table.remove(network, length)?;
+        self.by_interface.remove(&(route.interface, network, length));
+        Some(route)
+    }
+
+    /// Removes one route by an interface; none if there are no more.
+    pub(crate) fn remove_next_by(&mut self, interface: u32) -> Option<Route> {
+        let first = (interface, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let &(by, network, length) = self.by_interface.range(first..).next()?;
+        if by == interface { self.remove(network, length) } else { None }
+    }
+
+    pub(crate) fn exact(&self, network: IpAddr, length: u8) -> Option<&Route> {
+        self.table.exact(network, length)
+    }
+
+    /// The route to an address, by longest match.
+    pub(crate) fn lookup(&self, address: IpAddr) -> Option<&Route> {
+        self.table.lookup(address)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Routes in their order, from the start or after one already seen.
+    pub(crate) fn list_after(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = Match<'_, Route>> {
+        let (first, rest) = match after {
+            None => (Some(self.table.iter()), None),
+            Some((network, length)) => (None, Some(self.table.iter_after(network, length))),
+        };
+        first.into_iter().flatten().chain(rest.into_iter().flatten())
+    }
 }
 
 /// Who shall get a packet.
@@ -50,21 +104,6 @@ pub(crate) const fn reason_of(errno: Errno) -> DropReason {
 }
 
 impl Inet {
-    /// The destinations of all routes by an interface.
-    pub(crate) fn routes_by(&self, interface: u32) -> Vec<(IpAddr, u8)> {
-        let by = self.routes.iter().filter(|found| found.value.interface == interface);
-        by.map(|found| (found.network, found.length)).collect()
-    }
-
-    /// Routes in their order, from the start or after one already seen.
-    pub(crate) fn routes_after(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = Match<'_, Route>> {
-        let (first, rest) = match after {
-            None => (Some(self.routes.iter()), None),
-            Some((network, length)) => (None, Some(self.routes.iter_after(network, length))),
-        };
-        first.into_iter().flatten().chain(rest.into_iter().flatten())
-    }
-
     /// The way to `destination`, from `source` if one is wanted.
     ///
     /// EHOSTUNREACH without a route, ENETDOWN if the interface is down, EADDRNOTAVAIL without an address to send from.

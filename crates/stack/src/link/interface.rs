@@ -113,12 +113,20 @@ pub(crate) struct InterfaceTable {
     by_name: BTreeMap<InterfaceName, u32>,
     /// Indices of interfaces that are gone but for what is still being forgotten of them.
     retired: BTreeSet<u32>,
+    /// Indices that were used and are free again.
+    free: BTreeSet<u32>,
     limit: u32,
 }
 
 impl InterfaceTable {
     pub(crate) const fn new(limit: u32) -> Self {
-        Self { by_index: Vec::new(), by_name: BTreeMap::new(), retired: BTreeSet::new(), limit }
+        Self {
+            by_index: Vec::new(),
+            by_name: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            free: BTreeSet::new(),
+            limit,
+        }
     }
 
     /// The index that the next interface will have; ENOMEM when the table is full.
@@ -126,12 +134,12 @@ impl InterfaceTable {
         if self.by_name.len() >= self.limit as usize {
             return Err(Errno::NoMem);
         }
-        let free = |index: &u32| self.by_index(*index).is_none() && !self.retired.contains(index);
-        (1..).find(free).ok_or(Errno::NoMem)
+        Ok(self.free.first().copied().unwrap_or(self.by_index.len() as u32 + 1))
     }
 
     pub(crate) fn insert(&mut self, interface: Interface) {
         let place = interface.index as usize - 1;
+        self.free.remove(&interface.index);
         if self.by_index.len() <= place {
             self.by_index.resize_with(place + 1, || None);
         }
@@ -149,7 +157,9 @@ impl InterfaceTable {
 
     /// Nothing is left of a removed interface.
     pub(crate) fn release(&mut self, index: u32) {
-        self.retired.remove(&index);
+        if self.retired.remove(&index) {
+            self.free.insert(index);
+        }
     }
 
     pub(crate) fn by_index(&self, index: u32) -> Option<&Interface> {

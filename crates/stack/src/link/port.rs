@@ -3,7 +3,10 @@
 //! A port holds a bounded queue that the shell empties with [`crate::Stack::next_frame`]. It knows what its far end
 //! can do; whatever that lacks is done here in software, in one place, as the last thing before the wire.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
 
 use rumpnet_proto::{Capabilities, Counter, DropReason, LinkKind, LinkState};
 use rumpnet_wire::ethernet;
@@ -110,6 +113,9 @@ pub(crate) struct Port {
 /// All ports, and which of them have something to send.
 pub(crate) struct Ports {
     ports: Vec<Option<Port>>,
+    /// Numbers below the length of `ports` that are free.
+    free: BTreeSet<u32>,
+    /// May name a port that was closed since.
     ready: VecDeque<u32>,
 }
 
@@ -166,23 +172,26 @@ impl Port {
 
 impl Ports {
     pub(crate) const fn new() -> Self {
-        Self { ports: Vec::new(), ready: VecDeque::new() }
+        Self { ports: Vec::new(), free: BTreeSet::new(), ready: VecDeque::new() }
     }
 
     /// The lowest free port number is taken.
     pub(crate) fn open(&mut self, interface: u32, header_len: usize, offloads: Offloads) -> u32 {
-        let place = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
-        if place == self.ports.len() {
-            self.ports.push(None);
+        let port = Port::new(interface, header_len, offloads);
+        if let Some(number) = self.free.pop_first() {
+            self.ports[number as usize] = Some(port);
+            return number;
         }
-        self.ports[place] = Some(Port::new(interface, header_len, offloads));
-        place as u32
+        self.ports.push(Some(port));
+        self.ports.len() as u32 - 1
     }
 
     /// Closes a port and gives back what was still to be sent.
     pub(crate) fn close(&mut self, port: u32) -> impl Iterator<Item = Frame> {
         let closed = self.ports.get_mut(port as usize).and_then(Option::take);
-        self.ready.retain(|ready| *ready != port);
+        if closed.is_some() {
+            self.free.insert(port);
+        }
         closed.into_iter().flat_map(|port| port.segments.into_iter().flatten().chain(port.queue))
     }
 
@@ -248,7 +257,12 @@ impl Ports {
 
     /// A port that has something to send and was not yet named; it is named again only when it was emptied in between.
     pub(crate) fn next_ready(&mut self) -> Option<u32> {
-        self.ready.pop_front()
+        loop {
+            let port = self.ready.pop_front()?;
+            if self.get(port).is_some_and(|open| open.ready) {
+                return Some(port);
+            }
+        }
     }
 
     /// Frames that wait at a port.

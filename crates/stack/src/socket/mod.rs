@@ -181,10 +181,16 @@ impl Sockets {
     /// Turns what woke sockets into events, at the end of a call.
     pub(crate) fn announce(&mut self, cx: &mut Context) {
         while let Some(id) = self.dirty.pop_front() {
-            if let Some(socket) = self.udp.value_mut(id) {
-                socket.announced = false;
+            if self.udp.contains(id) {
                 cx.events.push_back(Event::Socket(id));
             }
+        }
+    }
+
+    /// The news of a socket was taken; what happens from now on is news again.
+    pub(crate) fn on_told(&mut self, id: SocketId) {
+        if let Some(socket) = self.udp.value_mut(id) {
+            socket.announced = false;
         }
     }
 

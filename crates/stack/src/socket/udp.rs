@@ -39,7 +39,7 @@ pub(super) struct UdpSocket {
     ttl: Option<u8>,
     tos: u8,
     may_broadcast: bool,
-    /// Whether it stands in the dirty list.
+    /// Whether it stands in the dirty list, or its news was not taken yet.
     pub(super) announced: bool,
 }
 
