@@ -11,6 +11,7 @@ pub mod framing;
 pub mod holder;
 pub mod interface;
 pub mod machine;
+pub mod netlink;
 pub mod readiness;
 pub mod tap;
 pub mod unix;

@@ -21,6 +21,7 @@ use crate::{
     Framing, HostError, IoFailure, Operation,
     interface::Control,
     ioctl::{self, Number, Value},
+    netlink::Netlink,
 };
 
 /// What travels on the cable.
@@ -223,6 +224,13 @@ impl Tap {
     /// The interface's index.
     pub fn index(&self) -> Result<u32, HostError> {
         self.control.index(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+    }
+
+    /// Frames that the host dropped because we did not read them in time. Asked in the thread's network namespace, and
+    /// slow: it takes a lock of the host that a change of any interface may hold for milliseconds.
+    pub fn tx_dropped(&self) -> Result<u64, HostError> {
+        let link = Netlink::open().and_then(|mut netlink| netlink.link(&self.name));
+        link.map(|link| link.tx_dropped).map_err(|errno| self.error(Operation::Find, errno))
     }
 
     /// What the kernel calls it.
