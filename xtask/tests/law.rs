@@ -68,3 +68,8 @@ fn users_get_one_version_of_each_package() {
 fn every_feature_names_a_test_that_exists() {
     holds("features-proven");
 }
+
+#[test]
+fn every_counter_and_every_reason_is_raised_by_a_test() {
+    holds("counters-proven");
+}
