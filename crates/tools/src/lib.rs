@@ -12,6 +12,7 @@ mod failure;
 mod halt;
 mod ifconfig;
 mod pages;
+mod ping;
 mod sysctl;
 mod task;
 mod tcpdump;
@@ -46,18 +47,20 @@ enum Tool {
     Dmesg,
     Halt,
     Ifconfig,
+    Ping,
     Sysctl,
     Tcpdump,
 }
 
 impl Tool {
-    const ALL: &[Self] = &[Self::Dmesg, Self::Halt, Self::Ifconfig, Self::Sysctl, Self::Tcpdump];
+    const ALL: &[Self] = &[Self::Dmesg, Self::Halt, Self::Ifconfig, Self::Ping, Self::Sysctl, Self::Tcpdump];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Dmesg => "dmesg",
             Self::Halt => "halt",
             Self::Ifconfig => "ifconfig",
+            Self::Ping => "ping",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
         }
@@ -68,6 +71,7 @@ impl Tool {
             Self::Dmesg => dmesg::command(),
             Self::Halt => halt::command(),
             Self::Ifconfig => ifconfig::command(),
+            Self::Ping => ping::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
         }
@@ -99,6 +103,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
         Tool::Dmesg => dmesg::run(&task, &arguments).await,
         Tool::Halt => halt::run(&task, &arguments).await,
         Tool::Ifconfig => ifconfig::run(&task, &arguments).await,
+        Tool::Ping => ping::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
     };

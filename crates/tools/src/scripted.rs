@@ -20,12 +20,13 @@ use crate::{
 };
 
 type Answer = Result<Reply, ControlError>;
+type Captured = Result<CaptureSummary, ControlError>;
 
 /// The console and its script.
 #[derive(Default)]
 pub(crate) struct Script {
     calls: RefCell<VecDeque<(Request, Answer)>>,
-    captures: RefCell<VecDeque<(CaptureOptions, String, Result<CaptureSummary, ControlError>)>>,
+    captures: RefCell<VecDeque<(CaptureOptions, String, Captured)>>,
     out: RefCell<String>,
     err: RefCell<String>,
     now: Cell<Duration>,
@@ -61,12 +62,7 @@ impl Script {
     }
 
     /// Expects a capture.
-    pub(crate) fn expect_capture(
-        &self,
-        options: CaptureOptions,
-        path: &str,
-        summary: Result<CaptureSummary, ControlError>,
-    ) {
+    pub(crate) fn expect_capture(&self, options: CaptureOptions, path: &str, summary: Captured) {
         self.captures.borrow_mut().push_back((options, path.into(), summary));
     }
 
