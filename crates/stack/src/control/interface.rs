@@ -3,8 +3,8 @@
 use alloc::{string::String, vec::Vec};
 
 use rumpnet_proto::{
-    AddressFlags, Capabilities, CloneName, ControlError, DropReason, Errno, InterfaceFlags, InterfaceName,
-    InterfaceReport, LinkKind, LinkState, Operation, Reply,
+    AddressFlags, Capabilities, CloneName, ControlError, DropReason, Errno, InterfaceCounters,
+    InterfaceFlags, InterfaceName, InterfaceReport, LinkKind, LinkState, Operation, Reply,
 };
 use rumpnet_wire::ethernet;
 
@@ -192,7 +192,11 @@ impl Stack {
             inactive_link_addresses: interface.inactive_link_addresses.clone(),
             link_state: interface.link_state,
             addresses: self.inet.addresses.reports(index),
-            counters: statistics.counters,
+            counters: InterfaceCounters {
+                // The one queue before us is the host's.
+                input_queue_drops: statistics.host_drops.unwrap_or(0),
+                ..statistics.counters
+            },
             drops: DropReason::ALL.iter().map(dropped).filter(|(_, count)| *count > 0).collect(),
             host_drops: statistics.host_drops,
             host_end: interface.host_end.clone(),

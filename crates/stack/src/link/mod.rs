@@ -66,7 +66,7 @@ impl Link {
             return None;
         };
         let interface = self.interfaces.by_index_mut(index)?;
-        count_received(cx, index, frame);
+        count_received(cx, index, frame, interface.header_len());
         if cx.captures.want_passing(index) {
             cx.captures.take(cx.now, index, Direction::In, None, frame.whole(), &mut cx.events);
         }
@@ -114,7 +114,7 @@ impl Link {
     /// The next packet that was sent to ourselves.
     pub(crate) fn next_looped(&mut self, cx: &mut Context) -> Option<(Incoming, Received)> {
         let (interface, ethertype, packet) = self.loopback.pop_front()?;
-        count_received(cx, interface, &packet);
+        count_received(cx, interface, &packet, 0);
         if cx.captures.want_passing(interface) {
             cx.captures.take(cx.now, interface, Direction::In, None, packet.whole(), &mut cx.events);
         }
@@ -142,13 +142,15 @@ fn receive_ip(cx: &mut Context, interface: &Interface, packet: &Received) -> Opt
     Some(Incoming { interface: index, ethertype, to_group: false, looped: false })
 }
 
-fn count_received(cx: &mut Context, index: u32, packet: &Received) {
+/// A super-frame counts as the packets that its sender would have put on a wire, headers and all.
+fn count_received(cx: &mut Context, index: u32, packet: &Received, link_len: usize) {
     let Some(statistics) = cx.statistics.interface_mut(index) else { return };
-    statistics.counters.input_packets += packet.offload.gso.map_or(1, |gso| {
-        let size = usize::from(gso.size).max(1);
-        packet.len().div_ceil(size).max(1) as u64
-    });
-    statistics.counters.input_bytes += packet.len() as u64;
+    let (segments, headers) = match packet.offload.gso {
+        Some(gso) => offload::segments(packet, gso, link_len),
+        None => (1, 0),
+    };
+    statistics.counters.input_packets += segments as u64;
+    statistics.counters.input_bytes += (packet.len() + (segments - 1) * headers) as u64;
 }
 
 /// Shows a frame that is sent to captures, and counts it.

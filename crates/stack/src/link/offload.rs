@@ -1,9 +1,9 @@
 //! The far side's offload description is input like any other: what contradicts the frame is a named drop.
 
 use rumpnet_proto::DropReason;
-use rumpnet_wire::{ethernet::EtherType, ip::Protocol};
+use rumpnet_wire::{ethernet::EtherType, ip::Protocol, ipv6, udp};
 
-use crate::buffer::{Checksum, GsoKind, Received};
+use crate::buffer::{Checksum, Gso, GsoKind, Received};
 
 /// The most segments that a super-frame may stand for (Linux's UDP_MAX_SEGMENTS; TCP's are bounded by 64 KiB at an MSS of 64 or more).
 const MAX_SEGMENTS: usize = 1024;
@@ -30,6 +30,24 @@ pub(crate) fn determine_offload_fault(packet: &Received, ethertype: EtherType) -
         return Some(DropReason::OffloadSegments);
     }
     None
+}
+
+/// How many packets a super-frame whose first byte is its link header says it stands for, and the bytes of headers in each.
+pub(crate) fn segments(packet: &Received, gso: Gso, link_len: usize) -> (usize, usize) {
+    let network = packet.bytes().get(link_len..).unwrap_or_default();
+    let network_len = match network.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 15) * 4,
+        _ => ipv6::Header::LEN,
+    };
+    let transport_len = match gso.kind {
+        GsoKind::Udp => udp::Header::LEN,
+        GsoKind::Tcp4 | GsoKind::Tcp6 => {
+            network.get(network_len + 12).map_or(0, |offset| usize::from(offset >> 4) * 4)
+        }
+    };
+    let headers = (link_len + network_len + transport_len).min(packet.len());
+    let payload = packet.len() - headers;
+    (payload.div_ceil(usize::from(gso.size).max(1)).max(1), headers)
 }
 
 fn kind_fits(kind: GsoKind, ethertype: EtherType, network: &[u8]) -> bool {
