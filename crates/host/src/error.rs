@@ -37,6 +37,10 @@ pub enum Operation {
     Bind,
     /// Connecting a local socket.
     Connect,
+    /// Opening a packet socket and binding it to an interface.
+    OpenPacketSocket,
+    /// Making a pair of interfaces.
+    CreatePair,
 }
 
 impl fmt::Display for Operation {
@@ -55,6 +59,8 @@ impl fmt::Display for Operation {
             Self::SetOwner => "set owner",
             Self::Bind => "bind",
             Self::Connect => "connect",
+            Self::OpenPacketSocket => "open packet socket on",
+            Self::CreatePair => "create",
         })
     }
 }

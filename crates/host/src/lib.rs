@@ -5,6 +5,7 @@
 //! crate with `unsafe`, and every block of it says why it is sound.
 
 pub mod clock;
+pub mod device;
 pub mod entropy;
 pub mod error;
 pub mod framing;
@@ -12,6 +13,7 @@ pub mod holder;
 pub mod interface;
 pub mod machine;
 pub mod netlink;
+pub mod packet;
 pub mod readiness;
 pub mod tap;
 pub mod unix;
@@ -19,6 +21,8 @@ pub mod unix;
 mod ioctl;
 mod sockopt;
 
+pub use device::FrameDevice;
 pub use error::{HostError, IoFailure, Operation};
 pub use framing::{Framing, HEADER_LEN};
+pub use packet::{PacketOptions, PacketSocket};
 pub use tap::{Granted, Layer, Tap, TapOptions};
