@@ -59,6 +59,8 @@ pub struct TunLink {
     pub is_multi_queue: bool,
     /// It was opened with a header in front of each frame.
     pub has_header: bool,
+    /// It was opened with the driver's own four octets in front of each frame.
+    pub has_packet_information: bool,
     /// The user who may attach to it; none: anyone who may open the node.
     pub owner: Option<u32>,
     /// The group that may attach to it.
@@ -119,6 +121,7 @@ impl TunLink {
                 1 => tun.owner = Some(u32_of(value)),
                 2 => tun.group = Some(u32_of(value)),
                 3 => tun.is_tap = value.first() == Some(&(libc::IFF_TAP as u8)),
+                4 => tun.has_packet_information = is_set,
                 5 => tun.has_header = is_set,
                 6 => tun.is_persistent = is_set,
                 7 => tun.is_multi_queue = is_set,

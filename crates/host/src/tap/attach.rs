@@ -17,6 +17,7 @@ use crate::{
     Framing, HostError, Operation, holder,
     interface::Control,
     ioctl::{self, Interface, Number, Value, flags_in, name_in, named},
+    netlink::Netlink,
 };
 
 /// The node of the driver.
@@ -91,7 +92,7 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
     ioctl::interface(fd.as_fd(), Interface::Attached, &mut request)
         .map_err(|errno| fail(errno).with_hint("it has to be open on /dev/net/tun and attached to a tap"))?;
     let (name, flags) = (name_in(&request), flags_in(&request));
-    if flags & libc::IFF_NO_PI == 0 {
+    if has_packet_information(&name) {
         let error = HostError::new(Operation::Adopt, name, Errno::INVAL);
         return Err(error.with_hint("it was attached without IFF_NO_PI"));
     }
@@ -109,6 +110,15 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
         existed: true,
         before: Mutex::default(),
     })
+}
+
+/// Whether four octets of the driver's own stand before each frame, as nobody wants them.
+///
+/// TUNGETIFF cannot tell: it answers with IFF_NOFILTER, which is the same bit as IFF_NO_PI. An interface of another
+/// network namespace is taken to be without.
+fn has_packet_information(name: &str) -> bool {
+    let link = Netlink::open().and_then(|mut netlink| netlink.link(name));
+    link.is_ok_and(|link| link.tun.is_some_and(|tun| tun.has_packet_information))
 }
 
 /// A copy of a descriptor that is named by its number; EBADF if none is open there.
@@ -221,7 +231,7 @@ fn refused_node(errno: Errno, name: &str) -> HostError {
 
 /// The command with which root makes a tap for a user.
 fn creating(name: &str) -> String {
-    let name = if name.is_empty() { "tap0" } else { name };
+    let name = if name.is_empty() || name.contains('%') { "tap0" } else { name };
     format!("rump host tap create {name} --owner USER --up (as root)")
 }
 

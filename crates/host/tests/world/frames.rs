@@ -84,6 +84,30 @@ pub(crate) fn assert_that_the_host_gives_a_super_frame(device: &FrameDevice) {
     assert_eq!(device.read(&mut buffer), Err(IoFailure::WouldBlock));
 }
 
+/// One datagram to a socket of the host, its checksum left out, and one back.
+pub(crate) fn assert_that_a_plain_frame_passes_in_either_direction(device: &FrameDevice) {
+    let socket = UdpSocket::bind((HOST, PORT)).expect("a free port");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time-out");
+    let mut headers = headers(device.link_address().expect("an end"), 5);
+    headers[40..42].fill(0);
+    let slices = [&[0; HEADER_LEN][..], &headers, b"hello"].map(IoSlice::new);
+    assert_eq!(device.writev(&slices), Ok(HEADER_LEN + 47));
+    let mut buffer = [0xff; 2000];
+    let (len, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    assert_eq!((&buffer[..len], from.ip()), (&b"hello"[..], OURS.into()));
+    socket.send_to(b"back", from).expect("the host sends");
+    let len = loop {
+        assert!(is_ready_within(device.as_fd(), PollFlags::IN, 10), "no frame came");
+        buffer.fill(0xff);
+        let len = device.read(&mut buffer).expect("a frame");
+        if buffer[HEADER_LEN + 12..][..2] == [8, 0] {
+            break len;
+        }
+    };
+    assert_eq!(buffer[..HEADER_LEN], [0; HEADER_LEN]);
+    assert_eq!((len, &buffer[len - 4..len]), (HEADER_LEN + 46, &b"back"[..]));
+}
+
 /// Ethernet, IPv4 and UDP in front of so much payload, the sum of the pseudo-header in the place of UDP's checksum.
 fn headers(host_link: [u8; 6], payload: usize) -> Vec<u8> {
     let udp = (8 + payload) as u16;

@@ -87,3 +87,11 @@ pub(crate) fn raw_tap(attach: Option<(&str, libc::c_int)>) -> OwnedFd {
     }
     fd
 }
+
+/// The octets of the header in front of each frame of a tap.
+pub(crate) fn header_len(tap: &OwnedFd) -> libc::c_int {
+    let mut len = 0;
+    // SAFETY: TUNGETVNETHDRSZ writes one int.
+    assert_eq!(unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNGETVNETHDRSZ, &mut len) }, 0);
+    len
+}
