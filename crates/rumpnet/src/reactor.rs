@@ -113,7 +113,8 @@ impl Reactor {
             }
         }
         turning.events = events;
-        for _ in 0..lock(&self.rung).len() {
+        let rung = lock(&self.rung).len();
+        for _ in 0..rung {
             let Some(port) = lock(&self.rung).pop_front() else { break };
             if let Some(port) = port.upgrade() {
                 port.rung.store(false, Ordering::Release);
