@@ -166,3 +166,15 @@ fn tables_refuse_what_is_beyond_their_limits_and_keep_what_they_have() {
     outside.receive(arp(Operation::Request, THEIRS, OURS));
     assert_eq!(outside.sent().len(), 2, "an announcement of the second address, and the answer");
 }
+
+#[test]
+fn empty_datagrams_are_charged_too() {
+    let config = Config { udp_receive_bytes: 20_000, ..quiet() };
+    let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+    outside.udp(9);
+    let empty = ipv4(header(Protocol::UDP, 0), &datagram(9, b""));
+    (0..400).for_each(|_| outside.receive(empty.clone()));
+    let kept = outside.stack.counter(Counter::UdpDelivered);
+    assert!((50..150).contains(&kept), "{kept} of 400, whose frames are 42 bytes each");
+    assert_eq!(outside.stack.drops(DropReason::UdpSocketFull), 400 - kept);
+}

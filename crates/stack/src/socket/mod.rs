@@ -131,7 +131,8 @@ impl Sockets {
     #[inline]
     fn queue(&mut self, cx: &mut Context, id: SocketId, packet: &mut Received, about: Datagram) {
         let Some(socket) = self.udp.value_mut(id) else { return };
-        let pinned = packet.pinned();
+        // An empty datagram is not free either.
+        let pinned = packet.pinned() + size_of::<Datagram>();
         if !socket.has_room(pinned) {
             socket.receive_drops += 1;
             return cx.drop_received(about.interface, DropReason::UdpSocketFull, packet);
