@@ -7,6 +7,7 @@
 //! Start with `kernel`; `shared` has the one way into a stack, `reactor` the loop that reads links and runs timers.
 
 mod capture;
+pub mod client;
 mod clock;
 mod closing;
 mod control;
@@ -20,6 +21,7 @@ mod net;
 mod pool;
 mod port;
 mod reactor;
+pub mod server;
 mod shared;
 mod typed;
 mod wait;

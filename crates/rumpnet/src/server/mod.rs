@@ -1,0 +1,152 @@
+//! Serves a kernel to other processes, at a UNIX SOCK_SEQPACKET socket.
+//!
+//! [`Server::start`] answers at a [`Listener`] until [`Server::stop`]. One thread takes connections and watches for clients and
+//! readers of captures that go; each client has a thread of its own, so that a slow or dead one keeps nobody waiting. What
+//! a client opened (echo sessions, captures) is closed when it goes. Everything is bounded by [`Limits`].
+//!
+//! *Not* here: what requests mean ([`crate::Kernel::control`]), how messages are encoded (`rumpnet_proto::codec`), and how the socket
+//! is taken (`rumpnet_host::unix`).
+
+mod capture;
+mod owned;
+mod pcapng;
+mod session;
+mod watch;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rumpnet_host::readiness::Poller;
+pub use rumpnet_host::unix::Listener;
+
+use crate::Kernel;
+use session::Session;
+use watch::{LISTENER, Watched};
+
+/// How long [`Server::stop`] lets clients finish the calls that are under way.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Stack of each thread. Nothing here recurses, and answers are built on the heap.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// What clients may use of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients connected; a further one is told ENFILE.
+    pub clients: usize,
+    /// Calls of one client that wait in the kernel at once; a further one is refused with EAGAIN.
+    pub waiting_calls: usize,
+    /// Echo sessions of one client; a further one is refused with EMFILE.
+    pub echo_sessions: usize,
+    /// Captures of one client; a further one is refused with EMFILE.
+    pub captures: usize,
+    /// How long a client may leave its answers unread before it is given up.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: 256,
+            waiting_calls: 8,
+            echo_sessions: 32,
+            captures: 8,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A kernel being served. Dropping it stops it.
+pub struct Server {
+    shared: Arc<Shared>,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// What all threads of a server use.
+struct Shared {
+    kernel: Kernel,
+    limits: Limits,
+    clients: Mutex<Clients>,
+    /// Signalled when a client has ended.
+    ended: Condvar,
+    poller: Poller,
+}
+
+/// The clients connected, and who is watched for going.
+#[derive(Default)]
+struct Clients {
+    /// The last number given, to a session or a capture.
+    last: u64,
+    sessions: BTreeMap<u64, Arc<Session>>,
+    watched: BTreeMap<u64, Watched>,
+    stopping: bool,
+}
+
+impl Server {
+    /// Begins to answer at a socket.
+    pub fn start(listener: Listener, kernel: Kernel, limits: Limits) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let clients = Mutex::new(Clients { last: LISTENER, ..Clients::default() });
+        let shared = Arc::new(Shared { kernel, limits, clients, ended: Condvar::new(), poller });
+        let watched = Arc::clone(&shared);
+        let watch = spawn("rump-server", move || watch::run(&watched, &listener))?;
+        Ok(Self { shared, watch: Some(watch) })
+    }
+
+    /// Stops: the socket is removed, calls under way are answered, then clients are cut off.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(watch) = self.watch.take() else { return };
+        self.shared.clients().stopping = true;
+        self.shared.poller.wake();
+        // It panics on nothing that a client does; if it did, there is nothing left to stop.
+        let _ended = watch.join();
+        self.shared.dismiss_clients();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the clients finish what is under way, then cuts them off.
+    fn dismiss_clients(&self) {
+        for session in self.sessions() {
+            session.close_all(self);
+            session.hang_up_after_this_call();
+        }
+        let clients = self.clients();
+        let _left = self.ended.wait_timeout_while(clients, FAREWELL, |clients| !clients.sessions.is_empty());
+        self.sessions().iter().for_each(|session| session.hang_up());
+    }
+
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.clients().sessions.values().cloned().collect()
+    }
+
+    /// A client has ended by itself or was given up.
+    fn forget(&self, number: u64) {
+        self.clients().sessions.remove(&number);
+        self.ended.notify_all();
+    }
+}
+
+/// Starts a thread with a small stack; EAGAIN if the host has no more.
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body)
+}

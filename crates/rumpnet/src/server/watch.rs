@@ -1,0 +1,146 @@
+//! The thread that takes connections, and notices who goes: clients, and readers of captures.
+//!
+//! It waits for everything at once and never for one of them.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Weak},
+};
+
+use rumpnet_host::{machine, readiness::Interest, unix::Connection};
+use rumpnet_proto::Errno;
+
+use super::{Listener, Shared, capture::Stream, session::Session, spawn};
+
+/// The token that is no client's and no capture's.
+pub(super) const LISTENER: u64 = 0;
+/// Nothing but ends and errors.
+const ENDS: Interest = Interest { readable: false, writable: false };
+
+/// Who is watched for going.
+#[derive(Clone)]
+pub(super) enum Watched {
+    Client(Weak<Session>),
+    Capture(Weak<Session>, Weak<Stream>, Weak<OwnedFd>),
+}
+
+/// Serves until the server stops.
+pub(super) fn run(shared: &Arc<Shared>, listener: &Listener) {
+    let user = machine::user();
+    if shared.poller.add(listener.as_fd(), LISTENER, Interest::READABLE).is_err() {
+        return;
+    }
+    let (mut events, mut spare) = (Vec::new(), Spare::new());
+    while !shared.clients().stopping {
+        // It fails for want of memory alone; what was to be seen is still there the next time.
+        let _seen = shared.poller.wait(&mut events, None);
+        for event in &events {
+            match event.token {
+                LISTENER => accept(shared, listener, &mut spare, user),
+                token => shared.on_gone(token),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Watches a descriptor until it is gone; what it was watched under.
+    pub(super) fn watch(&self, descriptor: impl AsFd, watched: Watched) -> u64 {
+        let mut clients = self.clients();
+        clients.last += 1;
+        let token = clients.last;
+        clients.watched.insert(token, watched);
+        drop(clients);
+        // A plain file cannot be watched: it has no reader who could go.
+        let _watched = self.poller.add(descriptor.as_fd(), token, ENDS);
+        token
+    }
+
+    /// Watches no longer. To be called before the descriptor is closed, for another process may hold a copy of it.
+    pub(super) fn forget_watched(&self, descriptor: impl AsFd, token: u64) {
+        self.clients().watched.remove(&token);
+        self.look_away(descriptor.as_fd());
+    }
+
+    fn look_away(&self, descriptor: BorrowedFd<'_>) {
+        // It is not watched if it is a plain file, or has gone before.
+        let _gone = self.poller.remove(descriptor);
+    }
+
+    /// Somebody has gone; he would be seen going for ever if he were still watched.
+    fn on_gone(&self, token: u64) {
+        let Some(watched) = self.clients().watched.remove(&token) else { return };
+        match watched {
+            Watched::Client(session) => {
+                let Some(session) = session.upgrade() else { return };
+                self.look_away(session.as_fd());
+                session.close_all(self);
+            }
+            Watched::Capture(session, stream, pipe) => {
+                pipe.upgrade().iter().for_each(|pipe| self.look_away(pipe.as_fd()));
+                if let (Some(session), Some(stream)) = (session.upgrade(), stream.upgrade()) {
+                    session.on_reader_gone(&stream);
+                }
+            }
+        }
+    }
+}
+
+/// A descriptor kept for the day when there are no more: with it, a newcomer can be taken and turned away.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Turns one newcomer away, lest the listener stay readable and nothing else be done.
+    fn turn_away(&mut self, listener: &Listener) {
+        self.0 = None;
+        drop(listener.accept());
+        *self = Self::new();
+    }
+}
+
+/// Takes a connection, and gives it a thread if it may have one.
+fn accept(shared: &Arc<Shared>, listener: &Listener, spare: &mut Spare, user: u32) {
+    match listener.accept().map_err(io::Error::from) {
+        Ok(socket) => {
+            if let Err((socket, errno)) = admit(shared, socket, user) {
+                Session::new(socket).refuse_all(errno);
+            }
+        }
+        // The newcomer has gone between the wait and here.
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => {}
+        Err(_) => spare.turn_away(listener),
+    }
+}
+
+/// Whether a client may be served, and if so its thread.
+fn admit(shared: &Arc<Shared>, socket: Connection, user: u32) -> Result<(), (Connection, Errno)> {
+    match socket.peer() {
+        Ok(peer) if peer.uid == user || peer.uid == 0 => {}
+        _ => return Err((socket, Errno::Perm)),
+    }
+    let mut clients = shared.clients();
+    if clients.sessions.len() >= shared.limits.clients {
+        return Err((socket, Errno::NFile));
+    }
+    clients.last += 1;
+    let number = clients.last;
+    let session = Arc::new(Session::new(socket));
+    clients.sessions.insert(number, Arc::clone(&session));
+    drop(clients);
+    let (server, its) = (Arc::clone(shared), Arc::clone(&session));
+    let started = spawn("rump-client", move || {
+        its.run(&server);
+        server.forget(number);
+    });
+    if started.is_err() {
+        session.refuse_all(Errno::Again);
+        shared.forget(number);
+    }
+    Ok(())
+}
