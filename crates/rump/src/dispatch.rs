@@ -1,0 +1,148 @@
+//! What is wanted: by the name that the program was called by, or by its first word.
+
+use std::{path::Path, time::Duration};
+
+use clap::{ArgMatches, error::ErrorKind};
+use rumpnet::client::{Address, PATIENCE};
+use rumpnet_tools::Status;
+
+use crate::{
+    completions,
+    console::{self, Terminal},
+    definition,
+    interrupt::Interrupt,
+    links, list, locate, manual, output, server,
+};
+
+/// The tools that go on until they are interrupted, and then have something to say.
+const INTERRUPTIBLE: &[&str] = &["ping", "ping6", "tcpdump"];
+
+/// Options for finding the server, wherever they stand.
+#[derive(Default)]
+struct Finding {
+    server: Option<String>,
+    patience: Option<Duration>,
+}
+
+/// Runs what `words`, the program's name and its arguments, ask for.
+pub(crate) fn run(words: &[String]) -> Status {
+    let program = words.first().map_or("rump", |word| base_name(word));
+    let arguments = words.get(1..).unwrap_or_default();
+    if server::NAMES.contains(&program) {
+        return server::run_as_netbsd(program, arguments);
+    }
+    match program.strip_prefix("rump.") {
+        Some(tool) if is_tool(tool) => run_tool(program, arguments),
+        _ => run_command(arguments),
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
+}
+
+fn is_tool(name: &str) -> bool {
+    rumpnet_tools::names().any(|tool| tool == name)
+}
+
+/// `rump WORD …`: a tool reads its words by itself, for some give letters meanings of their own.
+fn run_command(arguments: &[String]) -> Status {
+    let mut finding = Finding::default();
+    let mut rest = arguments;
+    while let Some(more) = match finding.take(rest) {
+        Ok(more) => more,
+        Err(reason) => return output::failed("rump", reason),
+    } {
+        rest = more;
+    }
+    match rest.split_first() {
+        Some((word, arguments)) if is_tool(word) => run_found_tool(word, arguments, &finding),
+        _ => match definition::program().try_get_matches_from([&["rump".to_owned()], arguments].concat()) {
+            Ok(matches) => run_own(&matches, &finding),
+            Err(error) => {
+                let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+                let text = error.render().to_string();
+                if is_asked_for {
+                    return output::report(None, &text);
+                }
+                output::complain(&format!(
+                    "rump: {}\n",
+                    text.strip_prefix("error: ").unwrap_or(&text).trim_end()
+                ));
+                Status::FAILURE
+            }
+        },
+    }
+}
+
+fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
+    match matches.subcommand() {
+        Some(("server", matches)) => server::run(matches),
+        Some(("list", matches)) => list::run(matches, finding.address().ok().as_ref()),
+        Some(("links", matches)) => links::run(matches),
+        Some(("man", matches)) => manual::run(matches),
+        Some(("completions", matches)) => completions::run(matches),
+        // Every command of the definition is here or a tool.
+        _ => output::failed("rump", "no such command; see rump --help"),
+    }
+}
+
+/// A tool called by a name of its own, such as `rump.ping`: options for finding the server may come first.
+fn run_tool(program: &str, arguments: &[String]) -> Status {
+    let mut finding = Finding::default();
+    let mut rest = arguments;
+    loop {
+        match finding.take(rest) {
+            Ok(Some(more)) => rest = more,
+            Ok(None) => return run_found_tool(program, rest, &finding),
+            Err(reason) => return output::failed(program, reason),
+        }
+    }
+}
+
+fn run_found_tool(program: &str, arguments: &[String], finding: &Finding) -> Status {
+    let words: Vec<&str> = [program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    let address = match finding.address() {
+        Ok(address) => address,
+        Err(reason) => return output::failed(program, reason),
+    };
+    let interrupt = if INTERRUPTIBLE.contains(&program.trim_start_matches("rump.")) {
+        Interrupt::default()
+    } else {
+        Interrupt::default()
+    };
+    let terminal = Terminal::of_server(address, finding.patience.unwrap_or(PATIENCE), interrupt);
+    console::run(rumpnet_tools::run(&terminal, &words)).flatten().unwrap_or(Status::FAILURE)
+}
+
+impl Finding {
+    /// Takes an option off the front of the words: those behind it, none if there is no such option.
+    fn take<'words>(&mut self, words: &'words [String]) -> Result<Option<&'words [String]>, String> {
+        let Some((word, rest)) = words.split_first() else { return Ok(None) };
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (word.as_str(), None),
+        };
+        if !matches!(option, "--server" | "--timeout") {
+            return Ok(None);
+        }
+        let (value, rest) = match (value, rest.split_first()) {
+            (Some(value), _) => (value, rest),
+            (None, Some((value, rest))) => (value.as_str(), rest),
+            (None, None) => return Err(format!("{option}: a value is missing")),
+        };
+        if option == "--server" {
+            self.server = Some(value.to_owned());
+        } else {
+            let seconds = value.parse().ok().filter(|seconds| *seconds > 0);
+            let seconds: u32 =
+                seconds.ok_or_else(|| format!("--timeout {value}: not a number of seconds"))?;
+            self.patience = Some(Duration::from_secs(seconds.into()));
+        }
+        Ok(Some(rest))
+    }
+
+    fn address(&self) -> Result<Address, String> {
+        locate::address(self.server.as_deref())
+    }
+}
