@@ -5,14 +5,17 @@
 //! runs one by its name; [`commands`] describes all of them, for help, manual pages and completions. The same tools run on
 //! the command line and inside a simulation. There is no I/O here, and no knowledge of a host.
 
+mod arp;
 mod console;
 mod definition;
 mod dmesg;
 mod failure;
 mod halt;
 mod ifconfig;
+mod netstat;
 mod pages;
 mod ping;
+mod route;
 mod sysctl;
 mod task;
 mod tcpdump;
@@ -44,23 +47,39 @@ const PREFIX: &str = "rump.";
 /// The tools, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
+    Arp,
     Dmesg,
     Halt,
     Ifconfig,
+    Netstat,
     Ping,
+    Route,
     Sysctl,
     Tcpdump,
 }
 
 impl Tool {
-    const ALL: &[Self] = &[Self::Dmesg, Self::Halt, Self::Ifconfig, Self::Ping, Self::Sysctl, Self::Tcpdump];
+    const ALL: &[Self] = &[
+        Self::Arp,
+        Self::Dmesg,
+        Self::Halt,
+        Self::Ifconfig,
+        Self::Netstat,
+        Self::Ping,
+        Self::Route,
+        Self::Sysctl,
+        Self::Tcpdump,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Arp => "arp",
             Self::Dmesg => "dmesg",
             Self::Halt => "halt",
             Self::Ifconfig => "ifconfig",
+            Self::Netstat => "netstat",
             Self::Ping => "ping",
+            Self::Route => "route",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
         }
@@ -68,10 +87,13 @@ impl Tool {
 
     fn command(self) -> Command {
         match self {
+            Self::Arp => arp::command(),
             Self::Dmesg => dmesg::command(),
             Self::Halt => halt::command(),
             Self::Ifconfig => ifconfig::command(),
+            Self::Netstat => netstat::command(),
             Self::Ping => ping::command(),
+            Self::Route => route::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
         }
@@ -100,10 +122,13 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
     let arguments: Vec<&str> = arguments.iter().copied().filter(|word| *word != definition::JSON).collect();
     let task = Task { console, program, json };
     let ended = match tool {
+        Tool::Arp => arp::run(&task, &arguments).await,
         Tool::Dmesg => dmesg::run(&task, &arguments).await,
         Tool::Halt => halt::run(&task, &arguments).await,
         Tool::Ifconfig => ifconfig::run(&task, &arguments).await,
+        Tool::Netstat => netstat::run(&task, &arguments).await,
         Tool::Ping => ping::run(&task, &arguments).await,
+        Tool::Route => route::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
     };

@@ -15,7 +15,7 @@ use clap::ArgMatches;
 use rumpnet_proto::{AddressFlags, InterfaceFlags, InterfaceReport, LinkState, Reply, Request};
 use serde::Serialize;
 
-use self::{definition::Family, plan::wrong, report::Interface, text::View};
+use self::{definition::Family, plan::wrong, text::View};
 use crate::{
     Status,
     console::Console,
@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub(crate) use definition::command;
+pub(crate) use report::Interface;
 
 /// The longest name of an interface.
 const MAX_NAME: usize = 15;

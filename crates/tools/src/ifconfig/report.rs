@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 /// One interface.
 #[derive(Serialize)]
-pub(super) struct Interface {
+pub(crate) struct Interface {
     pub(super) name: String,
     pub(super) index: u32,
     pub(super) kind: &'static str,

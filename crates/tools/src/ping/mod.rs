@@ -92,7 +92,7 @@ impl<C: Console> Ping<'_, C> {
     /// When it is over, whatever comes: at the deadline, or when the last replies have had their time.
     fn determine_end(&self, start: Duration, last_send: Duration, sent_all: bool) -> Option<Duration> {
         let deadline = self.options.deadline.map(|deadline| start + deadline);
-        let linger = self.options.linger.unwrap_or(match self.findings.rtt_max_ns() {
+        let linger = self.options.linger.unwrap_or_else(|| match self.findings.rtt_max_ns() {
             Some(rtt_ns) => SHORT_LINGER.max(Duration::from_nanos(rtt_ns) * 2),
             None => LINGER,
         });

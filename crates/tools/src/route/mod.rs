@@ -1,0 +1,169 @@
+//! route(8): shows, adds and deletes routes, in the layout and the words of NetBSD's.
+
+mod destination;
+mod table;
+
+use core::net::IpAddr;
+
+use clap::{Arg, ArgAction, Command};
+use rumpnet_proto::{ControlError, Errno, NextHop, Operation, Request};
+
+use self::destination::Destination;
+pub(crate) use self::table::{Family, network_name, routes};
+use crate::{
+    Status,
+    console::Console,
+    definition::{letter, parse, tool, words as given},
+    failure::{Failure, text},
+    task::Task,
+};
+
+const USAGE: &str = "route [-n] show [-inet | -inet6]
+       route [-nq] add [-net | -host] DESTINATION[/LENGTH] GATEWAY [-netmask MASK] [-prefixlen LENGTH]
+       route [-nq] add [-net | -host] DESTINATION[/LENGTH] -interface INTERFACE
+       route [-nq] delete [-net | -host] DESTINATION[/LENGTH]";
+
+pub(crate) fn command() -> Command {
+    let words = Arg::new("word")
+        .value_name("COMMAND")
+        .action(ArgAction::Append)
+        .num_args(1..)
+        .required(true)
+        .trailing_var_arg(true)
+        .help("show, add or delete, and what it takes");
+    tool("route", "Show and change routes")
+        .override_usage(USAGE)
+        .arg(letter("n", "Accepted for compatibility: addresses are always shown as numbers"))
+        .arg(letter("q", "Do not say what was added or deleted"))
+        .arg(words)
+        .after_help("A destination is an address, a network such as 10.0.0/24, or default.")
+}
+
+fn wrong(message: String) -> Failure {
+    Failure::Usage { message, usage: format!("Usage: {USAGE}\n\nFor more information, try '--help'.") }
+}
+
+pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result<Status, Failure> {
+    let matches = parse(command(), words)?;
+    let quiet = matches.get_flag("q");
+    match given(&matches, "word")[..] {
+        ["show", ref qualifiers @ ..] => {
+            let family = parse_family(qualifiers)?;
+            task.report(&routes(task, family).await?)?;
+            Ok(Status::SUCCESS)
+        }
+        ["add", ref arguments @ ..] => add(task, &parse_change(arguments)?, quiet).await,
+        ["delete", ref arguments @ ..] => delete(task, &parse_change(arguments)?, quiet).await,
+        [other, ..] => Err(wrong(format!("botched keyword: {other}"))),
+        [] => Err(wrong("a command is missing".into())),
+    }
+}
+
+fn parse_family(qualifiers: &[&str]) -> Result<Option<Family>, Failure> {
+    match qualifiers {
+        [] => Ok(None),
+        ["-inet"] => Ok(Some(Family::Inet)),
+        ["-inet6"] => Ok(Some(Family::Inet6)),
+        [other, ..] => Err(wrong(format!("{other}: not expected after show"))),
+    }
+}
+
+/// What shall be added or deleted.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    destination: Destination,
+    via: Option<NextHop>,
+}
+
+/// Reads the words after `add` or `delete`.
+fn parse_change(words: &[&str]) -> Result<Change, Failure> {
+    let mut wanted = destination::Wanted::default();
+    let (mut addresses, mut interface) = (Vec::new(), None);
+    let mut rest = words.iter().copied();
+    while let Some(word) = rest.next() {
+        let mut argument = || rest.next().ok_or_else(|| wrong(format!("{word}: its argument is missing")));
+        match word {
+            "-net" => wanted.net = true,
+            "-host" => wanted.host = true,
+            "-inet" | "-inet6" | "-static" => {}
+            "-netmask" => wanted.set_mask(argument()?)?,
+            "-prefixlen" => wanted.set_len(argument()?)?,
+            "-interface" | "-iface" => interface = Some(argument()?),
+            option if option.starts_with('-') => return Err(wrong(format!("botched keyword: {option}"))),
+            address => addresses.push(address),
+        }
+    }
+    let (destination, gateway) = match (addresses[..].split_first(), interface) {
+        (Some((destination, [])), interface) => {
+            (destination, interface.map(|name| NextHop::Interface(name.into())))
+        }
+        (Some((destination, [gateway])), None) => {
+            (destination, Some(NextHop::Gateway(parse_gateway(gateway)?)))
+        }
+        (None, _) => return Err(wrong("a destination is missing".into())),
+        (Some((_, [.., last])), _) => return Err(wrong(format!("{last}: not expected here"))),
+    };
+    Ok(Change { destination: destination::parse(destination, &wanted)?, via: gateway })
+}
+
+fn parse_gateway(word: &str) -> Result<IpAddr, Failure> {
+    word.parse().map_err(|_| Failure::Refused(format!("{word}: bad value")))
+}
+
+async fn add(task: &Task<'_, impl Console>, change: &Change, quiet: bool) -> Result<Status, Failure> {
+    let Change { destination, via: Some(via) } = change else {
+        return Err(wrong(format!("{}: a gateway or an interface is missing", change.destination)));
+    };
+    let request = Request::AddRoute { destination: destination.prefix, via: via.clone() };
+    let gateway = match via {
+        NextHop::Gateway(gateway) => gateway.to_string(),
+        NextHop::Interface(name) => name.clone(),
+    };
+    announce(task, &format!("add {destination}: gateway {gateway}"), request, quiet).await
+}
+
+async fn delete(task: &Task<'_, impl Console>, change: &Change, quiet: bool) -> Result<Status, Failure> {
+    let destination = &change.destination;
+    let request = Request::DeleteRoute { destination: destination.prefix };
+    announce(task, &format!("delete {destination}"), request, quiet).await
+}
+
+/// Does something and says what, as NetBSD's route does whether it succeeds or not.
+async fn announce(
+    task: &Task<'_, impl Console>,
+    line: &str,
+    request: Request,
+    quiet: bool,
+) -> Result<Status, Failure> {
+    let done = task.change(request).await;
+    if task.json {
+        done?;
+        task.report_changed(Vec::new())?;
+        return Ok(Status::SUCCESS);
+    }
+    match done {
+        Ok(()) if quiet => Ok(Status::SUCCESS),
+        Ok(()) => {
+            task.console.print(&format!("{line}\n"))?;
+            Ok(Status::SUCCESS)
+        }
+        Err(Failure::Kernel(error)) if error.operation == Operation::Route => {
+            task.console.print(&format!("{line}: {}\n", reason(&error)))?;
+            let said = text(&error).replacen(error.errno.text(), reason(&error), 1);
+            Err(Failure::Refused(said))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// The words of NetBSD's route for what has others elsewhere.
+fn reason(error: &ControlError) -> &'static str {
+    match error.errno {
+        Errno::Srch => "not in table",
+        Errno::NoBufs => "routing table overflow",
+        other => other.text(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
