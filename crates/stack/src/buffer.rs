@@ -327,6 +327,12 @@ impl Received {
         self.len() == 0
     }
 
+    /// How many packets it stands for: `header_len` bytes of what has not yet been read were repeated in each.
+    pub fn segments(&self, header_len: usize) -> usize {
+        let payload = self.len().saturating_sub(header_len);
+        self.offload.gso.map_or(1, |gso| payload.div_ceil(usize::from(gso.size).max(1)).max(1))
+    }
+
     /// Bytes that the layers below have read.
     pub const fn cursor(&self) -> usize {
         self.cursor

@@ -23,9 +23,10 @@ pub(super) fn receive(
     packet: &mut Received,
     to_many: bool,
 ) -> Option<Delivery> {
-    cx.count(Counter::UdpReceived);
+    let datagrams = packet.segments(Header::LEN) as u64;
+    cx.add(Counter::UdpReceived, datagrams);
     if to_many {
-        cx.count(Counter::UdpBroadcastReceived);
+        cx.add(Counter::UdpBroadcastReceived, datagrams);
     }
     let (source, destination) = (IpAddr::V4(network.source), IpAddr::V4(network.destination));
     match determine_ports(packet, source, destination) {

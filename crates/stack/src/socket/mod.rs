@@ -137,7 +137,7 @@ impl Sockets {
             socket.receive_drops += 1;
             return cx.drop_received(about.interface, DropReason::UdpSocketFull, packet);
         }
-        cx.count(Counter::UdpDelivered);
+        cx.add(Counter::UdpDelivered, packet.segments(0) as u64);
         let payload = core::mem::take(packet).into_payload();
         if socket.push(Datagram { payload, ..about }, pinned) {
             self.dirty.push_back(id);
