@@ -2,10 +2,16 @@
 
 use std::{collections::BTreeMap, io};
 
-use rumpnet_host::{HostError, Layer, Tap, TapOptions, machine};
+use rumpnet_host::{
+    FrameDevice, HostError, Layer, Tap, TapOptions, machine,
+    packet::{PacketOptions, PacketSocket},
+};
 use rumpnet_proto::{CloneName, ControlError, Errno, LinkKind, Operation};
 
-use crate::{errno, link::tap::TapLink};
+use crate::{
+    errno,
+    link::{Link as _, device::DeviceLink},
+};
 
 /// Frames that wait in a tap of our making until we read them; the host's default of 1000 is short for a flood.
 const QUEUE: u32 = 2000;
@@ -34,23 +40,42 @@ impl HostEnds {
     }
 }
 
-/// Opens an end: a name, or `fd:N` for a descriptor that this process has inherited.
-pub(crate) fn open(name: &str, end: &str, kind: LinkKind) -> Result<TapLink, ControlError> {
-    let layer = if kind == LinkKind::Ethernet { Layer::Ethernet } else { Layer::Ip };
-    let tap = match end.strip_prefix("fd:") {
-        Some(number) => number
-            .parse()
-            .map_err(|_| refused(name, Errno::Inval))
-            .and_then(|number| Tap::inherited(number).map_err(|error| explained(name, &error)))?,
-        None => {
-            let options = TapOptions { layer, queue_len: Some(QUEUE), ..TapOptions::new(end) };
-            Tap::open(&options).map_err(|error| explained(name, &error))?
-        }
+/// Opens an end: a name, `fd:N` for a descriptor that this process has inherited, or `packet:NAME` for a packet socket on
+/// an interface of the host.
+pub(crate) fn open(name: &str, end: &str, kind: LinkKind) -> Result<DeviceLink, ControlError> {
+    let explain = |error: HostError| explained(name, &error);
+    let device = if let Some(number) = end.strip_prefix("fd:") {
+        let number = number.parse().map_err(|_| refused(name, Errno::Inval))?;
+        Tap::inherited(number).map(FrameDevice::from).map_err(explain)?
+    } else if let Some(interface) = end.strip_prefix("packet:") {
+        open_packet_socket(interface, None).map_err(explain)?
+    } else {
+        open_tap(name, end, kind).map_err(explain)?
     };
-    if tap.layer() != layer {
+    let link = DeviceLink::new(device).map_err(explain)?;
+    if link.properties().kind != kind {
         return Err(refused(name, Errno::Inval).with_hint(format!("{end} is of the other kind: tap or tun")));
     }
-    Ok(TapLink::new(tap))
+    Ok(link)
+}
+
+/// A tap or tun; where its node cannot be opened, an Ethernet interface gets a packet socket on a veth pair of that name.
+fn open_tap(name: &str, end: &str, kind: LinkKind) -> Result<FrameDevice, HostError> {
+    let layer = if kind == LinkKind::Ethernet { Layer::Ethernet } else { Layer::Ip };
+    let options = TapOptions { layer, queue_len: Some(QUEUE), ..TapOptions::new(end) };
+    match Tap::open(&options) {
+        Ok(tap) => Ok(tap.into()),
+        // The tap's own refusal has the better hint.
+        Err(error) if error.operation == rumpnet_host::Operation::OpenNode && layer == Layer::Ethernet => {
+            open_packet_socket(name, Some(end)).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_packet_socket(name: &str, peer: Option<&str>) -> Result<FrameDevice, HostError> {
+    let options = PacketOptions { name: name.to_owned(), peer: peer.map(str::to_owned), up: true, mtu: None };
+    PacketSocket::open(&options).map(FrameDevice::from)
 }
 
 fn refused(name: &str, errno: Errno) -> ControlError {

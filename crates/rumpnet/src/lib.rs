@@ -25,6 +25,7 @@ pub mod server;
 mod shared;
 mod typed;
 mod wait;
+mod watch;
 
 pub use bytes::Bytes;
 pub use capture::Capture;

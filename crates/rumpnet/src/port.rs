@@ -7,14 +7,14 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
 use rumpnet_stack::buffer::Frame;
 
-use crate::{closing, identity::Claim, link::Link, shared::Shared};
+use crate::{closing, identity::Claim, link::Link, shared::Shared, watch::Watch};
 
 /// One port and its link.
 pub(crate) struct Port {
@@ -34,6 +34,8 @@ pub(crate) struct Port {
     pub(crate) rung: AtomicBool,
     /// Whether its descriptor only failed, and the reactor does not listen to it.
     pub(crate) deaf: AtomicBool,
+    /// What follows the host's interface that the link is, if it is one.
+    pub(crate) watch: OnceLock<Arc<Watch>>,
     /// The reactor's token of it; `usize::MAX` before it has one.
     pub(crate) token: AtomicUsize,
 }
@@ -65,6 +67,7 @@ impl Port {
             stuck: Mutex::default(),
             rung: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
+            watch: OnceLock::new(),
             token: AtomicUsize::new(usize::MAX),
         })
     }

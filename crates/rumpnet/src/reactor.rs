@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io, mem,
+    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +17,14 @@ use std::{
 use rumpnet_host::readiness::{Event, Interest, Poller};
 use rumpnet_stack::{buffer::Received, time::Instant};
 
-use crate::{clock, link::Signal, pool::Pool, port::Port, shared::Shared};
+use crate::{
+    clock,
+    link::Signal,
+    pool::Pool,
+    port::Port,
+    shared::Shared,
+    watch::{Watch, Watches},
+};
 
 /// Frames read from a link before the stack is given them.
 const BATCH: usize = 64;
@@ -39,10 +47,18 @@ pub(crate) struct Reactor {
 /// What is registered.
 #[derive(Default)]
 struct State {
-    sources: Vec<Option<Weak<Port>>>,
+    sources: Vec<Option<Source>>,
     free: Vec<usize>,
+    watches: Watches,
     /// Kernels by their deadline; the number makes each key its own.
     deadlines: BTreeMap<(u64, usize), Weak<Shared>>,
+}
+
+/// A descriptor of the poller.
+#[derive(Clone)]
+enum Source {
+    Port(Weak<Port>),
+    Watch(Weak<Watch>),
 }
 
 /// What a turn works with.
@@ -108,8 +124,18 @@ impl Reactor {
         self.sleep(&mut turning.events, limit);
         let mut events = mem::take(&mut turning.events);
         for event in events.drain(..) {
-            if let Some(port) = self.source(event.token) {
-                self.on_event(&port, event, &mut turning);
+            match self.source(event.token) {
+                Some(Source::Port(port)) => {
+                    if let Some(port) = port.upgrade() {
+                        self.on_event(&port, event, &mut turning);
+                    }
+                }
+                Some(Source::Watch(watch)) => {
+                    if let Some(watch) = watch.upgrade() {
+                        watch.receive();
+                    }
+                }
+                None => {}
             }
         }
         turning.events = events;
@@ -142,8 +168,8 @@ impl Reactor {
         self.sleeping.store(false, Ordering::SeqCst);
     }
 
-    fn source(&self, token: u64) -> Option<Arc<Port>> {
-        lock(&self.state).sources.get(token as usize)?.as_ref()?.upgrade()
+    fn source(&self, token: u64) -> Option<Source> {
+        lock(&self.state).sources.get(token as usize)?.clone()
     }
 
     fn on_event(&self, port: &Port, event: Event, workspace: &mut Workspace) {
@@ -213,14 +239,37 @@ impl Reactor {
     pub(crate) fn watch_port(self: &Arc<Self>, port: &Arc<Port>) -> io::Result<()> {
         match port.link().signal() {
             Signal::Descriptor(fd) => {
-                let token = lock(&self.state).insert(Arc::downgrade(port));
+                let token = lock(&self.state).insert(Source::Port(Arc::downgrade(port)));
                 port.token.store(token, Ordering::Release);
                 self.poller.add(fd, token as u64, Interest::READABLE)?;
             }
             Signal::Doorbell => {}
         }
+        if let Some(index) = port.link().host_index() {
+            self.watch_host(port, index)?;
+        }
         port.link().set_doorbell(Doorbell { reactor: self.clone(), port: Arc::downgrade(port) });
         Ok(())
+    }
+
+    /// Follows the host's interface that the link of a port is.
+    fn watch_host(self: &Arc<Self>, port: &Arc<Port>, index: u32) -> io::Result<()> {
+        let (watch, is_new) = lock(&self.state).watches.of_this_namespace(&Arc::downgrade(self))?;
+        if is_new {
+            let token = lock(&self.state).insert(Source::Watch(Arc::downgrade(&watch)));
+            watch.set_token(token);
+            self.poller.add(watch.as_fd(), token as u64, Interest::READABLE)?;
+        }
+        watch.follow(index, port);
+        // A port is watched once, when it is new.
+        let _once = port.watch.set(watch);
+        Ok(())
+    }
+
+    /// Nobody follows a watch any more.
+    pub(crate) fn forget_watch(&self, fd: BorrowedFd<'_>, token: usize) {
+        let _gone = self.poller.remove(fd);
+        lock(&self.state).remove(token);
     }
 
     /// Looks at a port no more.
@@ -305,12 +354,12 @@ impl Reactor {
 }
 
 impl State {
-    fn insert(&mut self, port: Weak<Port>) -> usize {
+    fn insert(&mut self, source: Source) -> usize {
         let token = self.free.pop().unwrap_or(self.sources.len());
         if token == self.sources.len() {
             self.sources.push(None);
         }
-        self.sources[token] = Some(port);
+        self.sources[token] = Some(source);
         token
     }
 

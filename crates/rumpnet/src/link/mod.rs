@@ -1,15 +1,16 @@
 //! Links: what stands at the far side of an interface's port.
 //!
-//! A [`Link`] is a tap of the host ([`tap`]), one end of a channel whose other end is this program ([`channel`]), or whatever
+//! A [`Link`] is a device of the host (`device`), one end of a channel whose other end is this program ([`channel`]), or whatever
 //! a program implements. It moves whole frames and knows nothing of protocols; super-frames and partial checksums pass
 //! as the offloads that it declares allow.
 
 pub mod channel;
+pub(crate) mod device;
 mod offload;
-pub(crate) mod tap;
 
 use std::{io, os::fd::BorrowedFd};
 
+use rumpnet_host::netlink::HostLink;
 use rumpnet_proto::{LinkKind, LinkState};
 use rumpnet_stack::{
     Offloads,
@@ -74,6 +75,14 @@ pub trait Link: Send + Sync + 'static {
     fn set_mtu(&self, _mtu: u32) -> io::Result<()> {
         Ok(())
     }
+
+    /// The index of the host's interface that the link is, if it is one; changes of it are told to [`Self::on_host_link`].
+    fn host_index(&self) -> Option<u32> {
+        None
+    }
+
+    /// The host's interface has changed, or is gone.
+    fn on_host_link(&self, _link: Option<&HostLink>) {}
 
     /// Frames that the far end dropped because we did not read in time, where it tells.
     fn far_drops(&self) -> Option<u64> {

@@ -1,4 +1,5 @@
-//! A tap of the host as a link: one system call a frame, super-frames whole, nothing copied but small frames.
+//! A device of the host as a link, a tap or a packet socket: one system call a frame, super-frames whole, nothing copied
+//! but small frames.
 
 use std::{
     io::{self, IoSlice},
@@ -8,7 +9,10 @@ use std::{
 
 use arrayvec::ArrayVec;
 use bytes::Bytes;
-use rumpnet_host::{IoFailure, Layer, Tap};
+use rumpnet_host::{
+    FrameDevice, HostError, IoFailure, Layer,
+    netlink::{HostLink, Netlink},
+};
 use rumpnet_proto::{LinkKind, LinkState};
 use rumpnet_stack::{
     Offloads,
@@ -22,17 +26,20 @@ use crate::pool::{Buffer, Pool};
 /// The greatest MTU of a tap, in bytes (tap(4); ETH_MAX_MTU less the Ethernet header).
 const MAX_MTU: u32 = 65_521;
 
-/// A tap or tun of the host.
-pub(crate) struct TapLink {
-    tap: Tap,
+/// A device of the host.
+pub(crate) struct DeviceLink {
+    device: FrameDevice,
     properties: LinkProperties,
-    /// Whether the host's interface is there and up.
+    /// The interface of the host whose state tells whether the far end is there.
+    index: u32,
+    /// Whether it is.
     present: AtomicBool,
 }
 
-impl TapLink {
-    pub(crate) fn new(tap: Tap) -> Self {
-        let granted = tap.granted();
+impl DeviceLink {
+    /// ENODEV and the like if the device went while it was being opened.
+    pub(crate) fn new(device: FrameDevice) -> Result<Self, HostError> {
+        let granted = device.granted();
         let offloads = Offloads {
             checksum: granted.checksum,
             tso4: granted.tso4,
@@ -40,24 +47,32 @@ impl TapLink {
             uso4: granted.uso4,
             uso6: granted.uso6,
         };
-        let properties = LinkProperties {
-            kind: if tap.layer() == Layer::Ethernet { LinkKind::Ethernet } else { LinkKind::Ip },
-            offloads,
-            mtu: 1500,
-            max_mtu: MAX_MTU,
-            host_end: Some(tap.name().to_owned()),
+        let (kind, index) = match &device {
+            FrameDevice::Tap(tap) if tap.layer() == Layer::Ip => (LinkKind::Ip, tap.index()?),
+            FrameDevice::Tap(tap) => (LinkKind::Ethernet, tap.index()?),
+            FrameDevice::Packet(packet) => (LinkKind::Ethernet, packet.index()),
         };
-        Self { tap, properties, present: AtomicBool::new(true) }
+        let host_end = Some(device.host_end().to_owned());
+        let properties = LinkProperties { kind, offloads, mtu: 1500, max_mtu: MAX_MTU, host_end };
+        let present = AtomicBool::new(device.is_up()?);
+        Ok(Self { device, properties, index, present })
+    }
+
+    fn note(&self, failure: IoFailure) -> io::Error {
+        if matches!(failure, IoFailure::Down | IoFailure::Gone) {
+            self.present.store(false, Ordering::Release);
+        }
+        io_error(failure)
     }
 }
 
-impl Link for TapLink {
+impl Link for DeviceLink {
     fn properties(&self) -> LinkProperties {
         self.properties.clone()
     }
 
     fn signal(&self) -> Signal<'_> {
-        Signal::Descriptor(self.tap.as_fd())
+        Signal::Descriptor(self.device.as_fd())
     }
 
     fn state(&self) -> LinkState {
@@ -73,20 +88,20 @@ impl Link for TapLink {
         let payload = frame.payload.slices();
         if payload.len() <= MAX_SLICES {
             slices.extend(payload.iter().map(|slice| IoSlice::new(slice)));
-            return self.tap.writev(&slices).map(drop).map_err(io_error);
+            return self.device.writev(&slices).map(drop).map_err(|failure| self.note(failure));
         }
         joined = frame.payload.to_bytes();
         slices.push(IoSlice::new(&joined));
-        self.tap.writev(&slices).map(drop).map_err(io_error)
+        self.device.writev(&slices).map(drop).map_err(|failure| self.note(failure))
     }
 
     fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()> {
         let mut buffer = pool.take();
         for _ in 0..limit {
-            let len = match self.tap.read(buffer.as_mut_slice()) {
+            let len = match self.device.read(buffer.as_mut_slice()) {
                 Ok(len) => len,
                 Err(IoFailure::WouldBlock) => return Ok(()),
-                Err(failure) => return Err(io_error(failure)),
+                Err(failure) => return Err(self.note(failure)),
             };
             if Buffer::is_small(len) {
                 out.push(received(Bytes::copy_from_slice(&buffer.as_ref()[..len])));
@@ -99,11 +114,29 @@ impl Link for TapLink {
     }
 
     fn set_up(&self, up: bool) -> io::Result<()> {
-        Ok(self.tap.set_carrier(up)?)
+        Ok(self.device.set_carrier(up)?)
     }
 
     fn set_mtu(&self, mtu: u32) -> io::Result<()> {
-        Ok(self.tap.set_mtu(mtu)?)
+        Ok(self.device.set_mtu(mtu)?)
+    }
+
+    fn far_drops(&self) -> Option<u64> {
+        let link = Netlink::open().and_then(|mut netlink| netlink.link(self.device.host_end()));
+        link.ok().map(|link| link.tx_dropped)
+    }
+
+    fn host_index(&self) -> Option<u32> {
+        Some(self.index)
+    }
+
+    fn on_host_link(&self, link: Option<&HostLink>) {
+        let present = link.is_some_and(|link| match self.device {
+            FrameDevice::Tap(_) => link.is_up,
+            // Our end is up by our user's will; its carrier is the host's end.
+            FrameDevice::Packet(_) => !link.is_up || link.has_carrier,
+        });
+        self.present.store(present, Ordering::Release);
     }
 }
 
