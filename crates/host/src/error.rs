@@ -41,6 +41,10 @@ pub enum Operation {
     OpenPacketSocket,
     /// Making a pair of interfaces.
     CreatePair,
+    /// Moving into a namespace of our own.
+    EnterNamespace,
+    /// Taking a lock file.
+    Lock,
 }
 
 impl fmt::Display for Operation {
@@ -61,6 +65,8 @@ impl fmt::Display for Operation {
             Self::Connect => "connect",
             Self::OpenPacketSocket => "open packet socket on",
             Self::CreatePair => "create",
+            Self::EnterNamespace => "enter",
+            Self::Lock => "lock",
         })
     }
 }
