@@ -168,6 +168,14 @@ fn s_tells_by_its_exit_status_alone_whether_the_link_is_there() {
 }
 
 #[test]
+fn without_media_and_names_their_options_change_nothing() {
+    let plain = shown("ifconfig virt0", [ask_virt0()]);
+    for option in ["-m", "-N", "-n", "-L"] {
+        assert_eq!(shown(&format!("ifconfig {option} virt0"), [ask_virt0()]), plain, "{option}");
+    }
+}
+
+#[test]
 fn a_is_accepted_with_a_warning() {
     let said = said("ifconfig -A -l", all());
     assert_eq!((said.out.as_str(), said.err.as_str()), ("lo0 virt0\n", "ifconfig: -A is deprecated\n"));

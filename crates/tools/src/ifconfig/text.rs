@@ -128,8 +128,9 @@ fn write_counters(text: &mut String, interface: &Interface, human: bool) -> core
         .iter()
         .try_for_each(|drop| writeln!(text, "\tdropped: {} {}", drop.packets, drop.text))?;
     if let Some(host_end) = &interface.host_end {
-        let dropped = interface.host_dropped_packets.unwrap_or_default();
-        writeln!(text, "\thost: {host_end}, {} dropped there", plural(dropped, "packet"))?;
+        let dropped = interface.host_dropped_packets;
+        let dropped = dropped.map(|count| format!(", {} dropped there", plural(count, "packet")));
+        writeln!(text, "\thost: {host_end}{}", dropped.unwrap_or_default())?;
     }
     Ok(())
 }
