@@ -23,6 +23,8 @@ mod port;
 mod reactor;
 pub mod server;
 mod shared;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod typed;
 mod wait;
 mod watch;
