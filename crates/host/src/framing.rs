@@ -77,3 +77,60 @@ impl Framing {
         Ok(writev(fd, &vector[..=rest.len()])? + HEADER_LEN - self.header_len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use rustix::{
+        io::{read, write},
+        net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    };
+
+    use super::*;
+
+    /// A device that keeps frames apart, and its far end.
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("a pair")
+    }
+
+    #[test]
+    fn ten_octets_look_like_twelve_in_either_direction() {
+        let (device, far) = pair();
+        write(&far, b"0123456789frame").unwrap();
+        let mut buffer = [0xff; 30];
+        assert_eq!(Framing::Ten.readv(device.as_fd(), &mut [IoSliceMut::new(&mut buffer)]), Ok(17));
+        assert_eq!(buffer[..17], *b"0123456789\0\0frame");
+        let slices = [&b"0123456789ab"[..], b"fr", b"ame"].map(IoSlice::new);
+        assert_eq!(Framing::Ten.writev(device.as_fd(), &slices), Ok(17));
+        let len = read(&far, &mut buffer).unwrap();
+        assert_eq!(buffer[..len], *b"0123456789frame");
+    }
+
+    #[test]
+    fn no_header_looks_like_one_that_says_nothing() {
+        let (device, far) = pair();
+        write(&far, b"frame").unwrap();
+        let (mut head, mut rest) = ([0xff; 14], [0xff; 10]);
+        let slices = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut rest)];
+        assert_eq!(Framing::Bare.readv(device.as_fd(), slices), Ok(17));
+        assert_eq!((head, &rest[..3]), (*b"\0\0\0\0\0\0\0\0\0\0\0\0fr", &b"ame"[..]));
+        let slices = [&b"0123456789ab"[..], b"frame"].map(IoSlice::new);
+        assert_eq!(Framing::Bare.writev(device.as_fd(), &slices), Ok(17));
+        assert_eq!(read(&far, &mut head), Ok(5));
+    }
+
+    #[test]
+    fn vectors_that_cannot_be_are_refused() {
+        let (device, _far) = pair();
+        for framing in [Framing::Ten, Framing::Bare] {
+            let (device, short) = (device.as_fd(), &mut [0; 5]);
+            assert_eq!(framing.readv(device, &mut [IoSliceMut::new(short)]), Err(IoFailure::Refused));
+            assert_eq!(framing.readv(device, &mut []), Err(IoFailure::Refused));
+            assert_eq!(framing.writev(device, &[]), Err(IoFailure::Refused));
+            assert_eq!(framing.writev(device, &[IoSlice::new(&[0; 13])]), Err(IoFailure::Refused));
+            let many = vec![IoSlice::new(&[0; HEADER_LEN]); MAX_SLICES + 1];
+            assert_eq!(framing.writev(device, &many), Err(IoFailure::Refused));
+        }
+    }
+}
