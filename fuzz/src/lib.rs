@@ -10,4 +10,5 @@ pub mod frames;
 pub mod ledger;
 pub mod script;
 pub mod stack;
+pub mod tools;
 pub mod wire;

@@ -162,7 +162,8 @@ impl<'a> Target<'a> {
 
     /// Copies from the grown inputs those that reach what the corpus does not.
     fn merge(self) -> Result<(), String> {
-        self.run(&["-merge=1".into()], &[&self.corpus(), &self.grown()]).map(|_| ())
+        self.run(&["-set_cover_merge=1".into(), "-use_counters=0".into()], &[&self.corpus(), &self.grown()])
+            .map(|_| ())
     }
 
     /// Runs the target over folders of inputs; the first takes new ones.
