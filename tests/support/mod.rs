@@ -3,7 +3,7 @@
 //! These tests meet the host's own stack, so they need root and a few programs. What is missing fails them with the
 //! name of the Debian package; nothing is ever skipped.
 
-#![allow(dead_code, reason = "each test file uses its part of the fixtures")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the fixtures")]
 
 use std::{
     path::PathBuf,
