@@ -17,6 +17,7 @@ mod hash_order;
 mod layers;
 mod licences;
 mod names;
+mod scenarios;
 mod sizes;
 mod unsafety;
 mod words;
@@ -73,6 +74,7 @@ pub const LAWS: &[Law] = &[
     Law { name: "documents", check: documents::check },
     Law { name: "features-proven", check: features::check },
     Law { name: "counters-proven", check: counters::check },
+    Law { name: "scenarios-twice", check: scenarios::check },
 ];
 
 impl Law {

@@ -73,3 +73,8 @@ fn every_feature_names_a_test_that_exists() {
 fn every_counter_and_every_reason_is_raised_by_a_test() {
     holds("counters-proven");
 }
+
+#[test]
+fn every_world_of_a_test_is_made_twice() {
+    holds("scenarios-twice");
+}

@@ -52,6 +52,7 @@ const fn host_address(side: u8) -> std::net::Ipv4Addr {
 
 fn main() {
     let before = resident();
+    // once: it is measured.
     let world = World::new(1);
     world.keep_for_capture(0);
     let start = Clock::now();

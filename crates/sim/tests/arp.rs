@@ -349,6 +349,7 @@ fn flood(world: &World, visited: &Visited, addresses: u32) {
 
 #[test]
 fn a_flood_from_a_million_addresses_displaces_nothing_but_itself() {
+    // once: a million frames take seconds, and the same frames in small numbers are in scenarios.
     let world = World::new(1);
     world.keep_for_capture(0);
     let visited = Visited::new(&world);

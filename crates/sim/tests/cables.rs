@@ -326,6 +326,7 @@ fn plain_ip_links_carry_packets_without_ethernet() {
 #[test]
 #[should_panic(expected = "carries Ethernet frames, but b/tun0 does not")]
 fn ethernet_and_plain_ip_do_not_fit_together() {
+    // once: it panics.
     let world = rumpnet_sim::World::new(1);
     let cable = world.cable();
     cable.connect(&world.host("a").interface("virt0"));

@@ -289,6 +289,7 @@ fn a_protocol_that_nobody_speaks_is_unreachable() {
 
 #[test]
 fn garbage_at_line_rate_for_a_minute_harms_nobody() {
+    // once: the garbage comes from a generator of the test's own.
     let world = rumpnet_sim::World::new(5);
     world.keep_for_capture(0);
     let visited = Visited::new(&world);

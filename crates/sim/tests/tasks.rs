@@ -97,6 +97,7 @@ fn a_timeout_ends_a_wait_and_nothing_else() {
 
 #[test]
 fn a_panic_in_a_task_fails_the_test_and_is_caught_by_nobody() {
+    // once: it panics.
     let world = World::new(1);
     let host = world.host("unlucky");
     drop(host.spawn(async {
@@ -209,6 +210,7 @@ async fn sleep_in(span: Duration) {
 #[test]
 #[should_panic(expected = "nothing is left to happen, and a task still waits")]
 fn waiting_for_what_never_happens_is_found_out() {
+    // once: it panics.
     let world = World::new(1);
     world.host("a").block_on(std::future::pending::<()>());
 }
@@ -341,6 +343,7 @@ fn messages_tell_what_an_administrator_wants_to_read() {
 #[test]
 fn another_seed_makes_another_world_and_the_same_seed_the_same() {
     let trace = |seed| {
+        // once: the test itself compares runs.
         let world = World::new(seed);
         let pair = Pair::new(&world);
         pair.cable.set(|conditions| conditions.loss = 0.5);
@@ -352,7 +355,10 @@ fn another_seed_makes_another_world_and_the_same_seed_the_same() {
         world.trace()
     };
     assert_eq!(trace(1), trace(1));
-    assert_ne!(trace(1), trace(2));
+    // The variable makes all seeds one.
+    if std::env::var_os("RUMPNET_SEED").is_none() {
+        assert_ne!(trace(1), trace(2));
+    }
 }
 
 #[test]
