@@ -29,6 +29,8 @@ pub(crate) struct Watch {
     /// What is polled; a copy of the monitor's own descriptor.
     fd: std::os::fd::OwnedFd,
     monitor: Mutex<LinkMonitor>,
+    /// Opened in the namespace, too, since the reactor's thread may be in another.
+    netlink: Mutex<Netlink>,
     ports: Mutex<BTreeMap<u32, Vec<Weak<Port>>>>,
 }
 
@@ -41,9 +43,14 @@ impl Watches {
         }
         let monitor = LinkMonitor::open()?;
         let fd = monitor.as_fd().try_clone_to_owned()?;
-        let (reactor, token) = (reactor.clone(), OnceLock::new());
-        let watch =
-            Arc::new(Watch { reactor, token, fd, monitor: Mutex::new(monitor), ports: Mutex::default() });
+        let watch = Arc::new(Watch {
+            reactor: reactor.clone(),
+            token: OnceLock::new(),
+            fd,
+            monitor: Mutex::new(monitor),
+            netlink: Mutex::new(Netlink::open()?),
+            ports: Mutex::default(),
+        });
         self.0.retain(|_, watch| watch.strong_count() > 0);
         self.0.insert(namespace, Arc::downgrade(&watch));
         Ok((watch, true))
@@ -86,7 +93,7 @@ impl Watch {
 
     /// More happened than the socket could hold: the state of everything is asked for.
     fn ask_again(&self) {
-        let Ok(links) = Netlink::open().and_then(|mut netlink| netlink.links()) else { return };
+        let Ok(links) = self.netlink.lock().unwrap_or_else(PoisonError::into_inner).links() else { return };
         let links: BTreeMap<u32, HostLink> = links.into_iter().map(|link| (link.index, link)).collect();
         let followed: Vec<u32> =
             self.ports.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
