@@ -184,6 +184,8 @@ pub enum Request {
         /// The capture.
         capture: u64,
     },
+    /// The names of all variables of sysctl(7), sorted. Answered with [`Reply::Names`].
+    SysctlNames,
 }
 
 /// How an interface shall be made.

@@ -184,6 +184,17 @@ fn a_variable_out_of_range_is_refused_and_keeps_its_value() {
 }
 
 #[test]
+fn every_variable_that_is_named_can_be_read() {
+    let mut outside = Outside::new();
+    let Reply::Names(names) = outside.control(Request::SysctlNames) else { panic!("names") };
+    assert!(names.is_sorted() && names.contains(&"net.inet.ip.ttl".into()));
+    for name in names {
+        let read = outside.control(Request::Sysctl { name: name.clone(), value: None });
+        assert!(matches!(read, Reply::Value(_)), "{name}");
+    }
+}
+
+#[test]
 fn strict_waiting_keeps_an_address_out_of_use_until_it_was_probed() {
     let mut outside = Outside::new();
     for (name, value) in [("net.inet.ip.dad_optimistic", 0), ("net.inet.ip.dad_count", 3)] {

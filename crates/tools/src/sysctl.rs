@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::{Arg, ArgAction, Command};
-use rumpnet_proto::{Reply, Request};
+use rumpnet_proto::{Errno, Operation, Reply, Request};
 use serde::Serialize;
 
 use crate::{
@@ -18,9 +18,10 @@ pub(crate) fn command() -> Command {
     let variables = Arg::new("variable")
         .value_name("NAME[=VALUE]")
         .action(ArgAction::Append)
-        .required(true)
-        .help("A variable, such as net.inet.ip.ttl, and the number it shall be set to");
+        .required_unless_present("a")
+        .help("A variable, such as net.inet.ip.ttl, and the number it shall be set to; or the beginning of some");
     definition::tool("sysctl", "Read and set variables of the kernel")
+        .arg(letter("a", "Print all variables").conflicts_with("variable"))
         .arg(letter("n", "Print values without names"))
         .arg(letter("q", "Print nothing when setting"))
         .arg(letter("w", "Accepted for compatibility: a value after = is set without it"))
@@ -77,20 +78,56 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
     let wanted: Vec<_> =
         definition::words(&matches, "variable").into_iter().map(parse).collect::<Result<_, _>>()?;
     let mut variables = Vec::new();
+    if matches.get_flag("a") {
+        variables = read_beneath(task, "").await?;
+    }
     for Wanted { name, value } in wanted {
-        let Reply::Value(before) = task.ask(Request::Sysctl { name: name.into(), value }).await? else {
-            return Err(unexpected_reply());
-        };
-        let name = name.into();
-        variables.push(Variable { name, value: value.unwrap_or(before), before: value.map(|_| before) });
+        match exchange(task, name, value).await {
+            Ok(variable) => variables.push(variable),
+            Err(failure) if value.is_none() && is_unknown(&failure) => {
+                let beneath = read_beneath(task, &format!("{name}.")).await?;
+                if beneath.is_empty() {
+                    return Err(failure);
+                }
+                variables.extend(beneath);
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     task.report(&Variables { variables, bare: matches.get_flag("n"), quiet: matches.get_flag("q") })?;
     Ok(Status::SUCCESS)
 }
 
+/// Reads a variable, and sets it if there is a value.
+async fn exchange(
+    task: &Task<'_, impl Console>,
+    name: &str,
+    value: Option<i64>,
+) -> Result<Variable, Failure> {
+    let Reply::Value(before) = task.ask(Request::Sysctl { name: name.into(), value }).await? else {
+        return Err(unexpected_reply());
+    };
+    Ok(Variable { name: name.into(), value: value.unwrap_or(before), before: value.map(|_| before) })
+}
+
+/// Whether there is no variable of that name.
+fn is_unknown(failure: &Failure) -> bool {
+    matches!(failure, Failure::Kernel(error) if error.operation == Operation::Sysctl && error.errno == Errno::NoEnt)
+}
+
+/// Reads all variables whose names begin so.
+async fn read_beneath(task: &Task<'_, impl Console>, beginning: &str) -> Result<Vec<Variable>, Failure> {
+    let Reply::Names(names) = task.ask(Request::SysctlNames).await? else { return Err(unexpected_reply()) };
+    let mut variables = Vec::new();
+    for name in names.iter().filter(|name| name.starts_with(beginning)) {
+        variables.push(exchange(task, name, None).await?);
+    }
+    Ok(variables)
+}
+
 #[cfg(test)]
 mod tests {
-    use rumpnet_proto::{ControlError, Errno, Operation};
+    use rumpnet_proto::ControlError;
     use serde_json::json;
 
     use super::*;
@@ -126,11 +163,38 @@ mod tests {
         assert_eq!((said.status, said.err.as_str()), expected);
     }
 
+    fn unknown(name: &str) -> (Request, Result<Reply, ControlError>) {
+        let refused = ControlError::new(Operation::Sysctl, name, Errno::NoEnt);
+        (Request::Sysctl { name: name.into(), value: None }, Err(refused))
+    }
+
+    fn names() -> (Request, Result<Reply, ControlError>) {
+        let names = ["net.inet.ip.dad_count", TTL, "net.inet.ipx"].map(String::from).to_vec();
+        (Request::SysctlNames, Ok(Reply::Names(names)))
+    }
+
+    fn value(name: &str) -> (Request, Result<Reply, ControlError>) {
+        (Request::Sysctl { name: name.into(), value: None }, Ok(Reply::Value(3)))
+    }
+
+    #[test]
+    fn the_beginning_of_names_lists_what_is_beneath_it() {
+        let calls = [unknown("net.inet.ip"), names(), value("net.inet.ip.dad_count"), value(TTL)];
+        let said = Script::new(calls).said(&["sysctl", "net.inet.ip"]);
+        assert_eq!(said.out, "net.inet.ip.dad_count = 3\nnet.inet.ip.ttl = 3\n");
+    }
+
+    #[test]
+    fn all_variables_are_listed_with_a() {
+        let calls = [names(), value("net.inet.ip.dad_count"), value(TTL), value("net.inet.ipx")];
+        assert_eq!(Script::new(calls).said(&["sysctl", "-a"]).out.lines().count(), 3);
+        assert_eq!(Script::default().said(&["sysctl"]).status, Status::FAILURE);
+    }
+
     #[test]
     fn an_unknown_variable_is_named() {
-        let refused = ControlError::new(Operation::Sysctl, "kern.fun", Errno::NoEnt);
-        let script = Script::new([(Request::Sysctl { name: "kern.fun".into(), value: None }, Err(refused))]);
-        let said = script.said(&["sysctl", "kern.fun"]);
+        let said = Script::new([unknown("kern.fun"), names()]).said(&["sysctl", "kern.fun"]);
         assert_eq!(said.err, "sysctl: sysctl kern.fun: No such file or directory\n");
+        assert_eq!(said.status, Status::FAILURE);
     }
 }

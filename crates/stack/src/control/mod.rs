@@ -73,6 +73,7 @@ impl Stack {
             Request::Sysctl { name, value } => {
                 self.sysctl(&name, value).map(Reply::Value).map_err(refuse(Op::Sysctl, &name))
             }
+            Request::SysctlNames => Ok(sysctl::names()),
             Request::EchoOpen(options) => self.open_echo(options),
             Request::EchoSend { echo, sequence } => self.send_echo(echo, sequence).map(done),
             Request::EchoReceive { echo, .. } => {

@@ -1,14 +1,32 @@
 //! Variables by their sysctl(7) names.
 
-use rumpnet_proto::Errno;
+use rumpnet_proto::{Errno, Reply};
 
 use crate::{Stack, time::Duration};
+
+/// Every variable, sorted; what is not here does not exist.
+const NAMES: [&str; 9] = [
+    "net.inet.arp.keep",
+    "net.inet.icmp.bmcastecho",
+    "net.inet.icmp.errppslimit",
+    "net.inet.ip.dad_count",
+    "net.inet.ip.dad_optimistic",
+    "net.inet.ip.forwarding",
+    "net.inet.ip.ttl",
+    "net.inet.udp.recvspace",
+    "net.inet.udp.sendspace",
+];
+
+pub(super) fn names() -> Reply {
+    Reply::Names(NAMES.map(Into::into).into())
+}
 
 impl Stack {
     /// The value before the call; ENOENT for an unknown name, EINVAL for a value out of range.
     pub(super) fn sysctl(&mut self, name: &str, value: Option<i64>) -> Result<i64, Errno> {
         let config = &mut self.cx.config;
         match name {
+            unknown if !NAMES.contains(&unknown) => Err(Errno::NoEnt),
             "net.inet.ip.ttl" => exchange(&mut config.ttl, value, 1, 255),
             "net.inet.ip.dad_count" => exchange(&mut config.dad_count, value, 0, 100),
             "net.inet.ip.dad_optimistic" => switch(&mut config.dad_optimistic, value),
