@@ -41,9 +41,20 @@ impl Framing {
     }
 
     /// Reads one frame behind its header; returns the octets of both. The first slice takes at least the header.
+    #[inline]
     pub(crate) fn readv(self, fd: BorrowedFd<'_>, slices: &mut [IoSliceMut<'_>]) -> Result<usize, IoFailure> {
+        self.read_by(slices, |slices| readv(fd, slices))
+    }
+
+    /// The same with a system call of the caller's choice.
+    #[inline]
+    pub(crate) fn read_by(
+        self,
+        slices: &mut [IoSliceMut<'_>],
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> rustix::io::Result<usize>,
+    ) -> Result<usize, IoFailure> {
         if self == Self::Twelve {
-            return Ok(readv(fd, slices)?);
+            return Ok(read(slices)?);
         }
         let Some((first, rest)) = slices.split_first_mut() else { return Err(IoFailure::Refused) };
         let Some((header, body)) = first.split_at_mut_checked(HEADER_LEN) else {
@@ -51,12 +62,10 @@ impl Framing {
         };
         header.fill(0);
         let header = &mut header[..self.header_len()];
+        let (header, body) = (IoSliceMut::new(header), IoSliceMut::new(body));
         let len = match rest {
-            [] => readv(fd, &mut [IoSliceMut::new(header), IoSliceMut::new(body)])?,
-            [second] => {
-                let slices = &mut [IoSliceMut::new(header), IoSliceMut::new(body), IoSliceMut::new(second)];
-                readv(fd, slices)?
-            }
+            [] => read(&mut [header, body])?,
+            [second] => read(&mut [header, body, IoSliceMut::new(second)])?,
             _ => return Err(IoFailure::Refused),
         };
         Ok(len + HEADER_LEN - self.header_len())

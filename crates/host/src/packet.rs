@@ -3,8 +3,10 @@
 //! With `PACKET_VNET_HDR` it speaks the same header as a tap and carries the same super-frames. The other end of the
 //! pair is what a tap's own interface would be: the host's. The carrier is our end brought up and down.
 //!
-//! What differs from a tap: VLAN tags of received frames are taken out by the host's kernel before we see them, which
-//! is counted nowhere; and the packet socket's buffer (`rmem_default`), not a queue length, bounds what waits for us.
+//! What differs from a tap: the socket's buffer (`rmem_default`), not a queue length, bounds what waits for us; and the
+//! host's kernel takes VLAN tags out of frames, which are put back here.
+
+mod tag;
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -79,7 +81,13 @@ impl PacketSocket {
     /// Reads one frame into the slices in turn. The first takes at least the header.
     #[inline]
     pub fn readv(&self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, IoFailure> {
-        self.framing.readv(self.as_fd(), slices)
+        let mut tag = None;
+        let len = self.framing.read_by(slices, |slices| {
+            let (len, taken_out) = sockopt::receive_packet(self.as_fd(), slices)?;
+            tag = taken_out;
+            Ok(len)
+        })?;
+        Ok(tag.map_or(len, |tag| tag::insert(slices, len, tag)))
     }
 
     /// Writes one frame gathered from the slices, the first being the header alone; returns the octets written.

@@ -72,6 +72,20 @@ fn the_host_sees_the_carrier_that_we_show() {
 }
 
 #[test]
+fn vlan_tags_pass_in_either_direction() {
+    alone();
+    let ours = open();
+    let theirs = FrameDevice::from(
+        PacketSocket::open(&PacketOptions { name: "tap0".into(), peer: None, up: true, mtu: None }).unwrap(),
+    );
+    let frame: Vec<u8> = [&[0xff; 6][..], &[0xb2; 6], &[0x81, 0, 0x60, 5, 0x88, 0xb5], &[7; 50]].concat();
+    for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+        from.writev(&[IoSlice::new(&[0; 12]), IoSlice::new(&frame)]).unwrap();
+        assert_eq!(frames::next(to, &[0x81, 0]), frame);
+    }
+}
+
+#[test]
 fn frames_that_the_host_cannot_take_are_told_apart() {
     alone();
     let device = open();

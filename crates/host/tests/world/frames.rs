@@ -29,6 +29,18 @@ pub(crate) fn address(device: &FrameDevice) {
     run("ip", &words);
 }
 
+/// The next frame of this kind of packet, without its header. The host also speaks IPv6 by itself.
+pub(crate) fn next(device: &FrameDevice, kind: &[u8; 2]) -> Vec<u8> {
+    let mut buffer = [0; 2000];
+    loop {
+        assert!(is_ready_within(device.as_fd(), PollFlags::IN, 10), "no frame came");
+        let len = device.read(&mut buffer).expect("a frame");
+        if buffer[HEADER_LEN + 12..][..2] == *kind {
+            return buffer[HEADER_LEN..len].to_vec();
+        }
+    }
+}
+
 /// Sends a super-frame of thirty datagrams, with a checksum left undone, to a socket of the host, and counts what arrives.
 pub(crate) fn assert_that_the_host_takes_a_super_frame(device: &FrameDevice) {
     let socket = UdpSocket::bind((HOST, PORT)).expect("a free port");
