@@ -3,25 +3,46 @@
 //! A [`Control`] is a socket that stays in the network namespace in which it was made, whichever thread uses it
 //! later. Addresses, routes and news of interfaces are `netlink`'s.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    thread,
+};
 
 use rustix::{
     io::{Errno, Result},
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
 use crate::ioctl::{self, Interface, flags_in, link_address_in, named, number_in};
 
-/// A socket to ask about interfaces.
+/// A socket to ask about interfaces; none where they are out of reach, and every answer is `ENODEV`.
 #[derive(Debug)]
-pub struct Control(OwnedFd);
+pub struct Control(Option<OwnedFd>);
 
 impl Control {
     /// One in the thread's network namespace.
     pub fn open() -> Result<Self> {
         // A host without IPv4 still has local sockets, and any socket takes these requests.
         let kind = |family| socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-        kind(AddressFamily::INET).or_else(|_| kind(AddressFamily::UNIX)).map(Self)
+        kind(AddressFamily::INET).or_else(|_| kind(AddressFamily::UNIX)).map(|fd| Self(Some(fd)))
+    }
+
+    /// One in another network namespace, which takes CAP_SYS_ADMIN there and here.
+    pub(crate) fn open_in(network: BorrowedFd<'_>) -> Result<Self> {
+        // A thread of its own goes there and ends, so that nobody else finds himself abroad.
+        thread::scope(|scope| {
+            let abroad = scope.spawn(|| {
+                move_into_link_name_space(network, Some(LinkNameSpaceType::Network))?;
+                Self::open()
+            });
+            abroad.join().unwrap_or(Err(Errno::IO))
+        })
+    }
+
+    /// One that reaches nothing.
+    pub(crate) const fn out_of_reach() -> Self {
+        Self(None)
     }
 
     /// The index of an interface; `ENODEV` if there is none of the name.
@@ -87,13 +108,17 @@ impl Control {
 
     fn ask(&self, name: &str, request: Interface) -> Result<libc::ifreq> {
         let mut argument = named(name)?;
-        ioctl::interface(self.0.as_fd(), request, &mut argument)?;
+        ioctl::interface(self.fd()?, request, &mut argument)?;
         Ok(argument)
     }
 
     fn tell(&self, name: &str, request: Interface, fill: impl FnOnce(&mut libc::ifreq)) -> Result<()> {
         let mut argument = named(name)?;
         fill(&mut argument);
-        ioctl::interface(self.0.as_fd(), request, &mut argument)
+        ioctl::interface(self.fd()?, request, &mut argument)
+    }
+
+    fn fd(&self) -> Result<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd).ok_or(Errno::NODEV)
     }
 }

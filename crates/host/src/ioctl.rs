@@ -2,7 +2,7 @@
 //!
 //! Only here are requests put beside pointers; what they mean is told in `tap` and `interface`.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 
@@ -97,6 +97,15 @@ pub(crate) fn number(fd: BorrowedFd<'_>, request: Number, argument: &mut libc::c
 pub(crate) fn value(fd: BorrowedFd<'_>, request: Value, argument: u32) -> Result<()> {
     // SAFETY: each request of the enum takes its argument for a number and follows no pointer.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, libc::c_ulong::from(argument)) })
+}
+
+/// The network namespace in which a tap's interface is; `EPERM` for who has no CAP_NET_ADMIN there.
+pub(crate) fn network_of(tap: BorrowedFd<'_>) -> Result<OwnedFd> {
+    // SAFETY: the request takes no argument and returns a new descriptor.
+    let fd = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNGETDEVNETNS, 0) };
+    check(fd)?;
+    // SAFETY: the call has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn check(returned: libc::c_int) -> Result<()> {

@@ -96,6 +96,7 @@ pub struct Tap {
     granted: Granted,
     multi_queue: bool,
     existed: bool,
+    elsewhere: bool,
     /// Locked for the rare calls that change the interface while frames pass.
     before: Mutex<Before>,
 }
@@ -229,6 +230,9 @@ impl Tap {
     /// Frames that the host dropped because we did not read them in time. Asked in the thread's network namespace, and
     /// slow: it takes a lock of the host that a change of any interface may hold for milliseconds.
     pub fn tx_dropped(&self) -> Result<u64, HostError> {
+        if self.elsewhere {
+            return Err(self.error(Operation::Find, Errno::NODEV));
+        }
         let link = Netlink::open().and_then(|mut netlink| netlink.link(&self.name));
         link.map(|link| link.tx_dropped).map_err(|errno| self.error(Operation::Find, errno))
     }
@@ -256,6 +260,12 @@ impl Tap {
     /// Whether others may hold queues of it too.
     pub const fn is_multi_queue(&self) -> bool {
         self.multi_queue
+    }
+
+    /// Whether its interface is in another network namespace than the thread that adopted it. Then its index means
+    /// nothing here, and for who lacks privilege there it cannot be asked for anything: `ENODEV`.
+    pub const fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// Whether it was there before us.

@@ -350,6 +350,41 @@ fn an_inherited_tap_is_known_by_its_descriptor() {
 }
 
 #[test]
+fn a_tap_of_another_network_is_reached_there_and_not_mistaken_for_a_namesake() {
+    alone();
+    let fd = raw_tap(Some(("tap4", libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR)));
+    let there = Control::open().unwrap();
+    alone();
+    let _namesake = open("tap4").unwrap();
+    let tap = Tap::adopt(dup(&fd).unwrap()).unwrap();
+    assert!(tap.is_elsewhere());
+    assert_eq!(tap.tx_dropped().unwrap_err().errno, libc::ENODEV);
+    tap.set_mtu(1234).unwrap();
+    tap.set_up(true).unwrap();
+    assert_eq!((there.mtu("tap4").unwrap(), there.is_up("tap4").unwrap()), (1234, true));
+    assert_eq!(Control::open().unwrap().mtu("tap4").unwrap(), 1500);
+    drop(tap);
+    assert_eq!((there.mtu("tap4").unwrap(), there.is_up("tap4").unwrap()), (1500, false));
+    without_privilege();
+    let tap = Tap::adopt(fd).unwrap();
+    assert!(tap.is_elsewhere());
+    let error = tap.mtu().unwrap_err();
+    assert_eq!((error.operation, error.errno), (Operation::Find, libc::ENODEV));
+    assert!(error.hint.unwrap().contains("network namespace"));
+    assert_eq!(tap.read(&mut [0; 2000]), Err(IoFailure::WouldBlock));
+}
+
+#[test]
+fn a_tap_of_our_own_network_is_known_as_such_without_privilege() {
+    alone();
+    let fd = raw_tap(Some(("tap4", libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR)));
+    without_privilege();
+    let tap = Tap::adopt(fd).unwrap();
+    assert!(!tap.is_elsewhere() && tap.granted().tso4);
+    assert_eq!(tap.mtu().unwrap(), 1500);
+}
+
+#[test]
 fn an_inherited_tap_without_a_header_looks_as_if_it_had_one() {
     alone();
     let tap = Tap::adopt(raw_tap(Some(("tap4", libc::IFF_TAP | libc::IFF_NO_PI)))).unwrap();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open as open_file},
+    fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat, open as open_file},
     io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
 };
 
@@ -16,7 +16,8 @@ use super::{Before, Granted, Layer, Tap, TapOptions};
 use crate::{
     Framing, HostError, Operation, holder,
     interface::Control,
-    ioctl::{self, Interface, Number, Value, flags_in, name_in, named},
+    ioctl::{self, Interface, Number, Value, flags_in, link_address_in, name_in, named},
+    machine,
     netlink::Netlink,
 };
 
@@ -43,6 +44,7 @@ pub(super) fn open(options: &TapOptions) -> Result<Tap, HostError> {
         granted: Granted::default(),
         multi_queue: flags_in(&request) & libc::IFF_MULTI_QUEUE != 0,
         existed,
+        elsewhere: false,
         before: Mutex::default(),
     })
 }
@@ -87,12 +89,12 @@ fn attach_as(fd: BorrowedFd<'_>, name: &str, flags: libc::c_int) -> rustix::io::
 /// Finds out what an inherited descriptor is attached to.
 pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
     let fail = |errno| HostError::new(Operation::Adopt, "descriptor", errno);
-    let control = Control::open().map_err(fail)?;
     let mut request = named("").map_err(fail)?;
     ioctl::interface(fd.as_fd(), Interface::Attached, &mut request)
         .map_err(|errno| fail(errno).with_hint("it has to be open on /dev/net/tun and attached to a tap"))?;
     let (name, flags) = (name_in(&request), flags_in(&request));
-    if has_packet_information(&name) {
+    let (control, elsewhere) = reach(fd.as_fd(), &name).map_err(fail)?;
+    if !elsewhere && has_packet_information(&name) {
         let error = HostError::new(Operation::Adopt, name, Errno::INVAL);
         return Err(error.with_hint("it was attached without IFF_NO_PI"));
     }
@@ -108,14 +110,33 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
         granted: Granted::default(),
         multi_queue: flags & libc::IFF_MULTI_QUEUE != 0,
         existed: true,
+        elsewhere,
         before: Mutex::default(),
     })
+}
+
+/// What the interface of an attached descriptor is reached by, and whether it is in another network namespace than ours,
+/// where an interface of the same name may be a different one.
+fn reach(tap: BorrowedFd<'_>, name: &str) -> rustix::io::Result<(Control, bool)> {
+    let here = Control::open()?;
+    if let Ok(network) = ioctl::network_of(tap) {
+        return match fstat(&network)?.st_ino == machine::network_namespace() {
+            true => Ok((here, false)),
+            false => Ok((Control::open_in(network.as_fd()).unwrap_or(Control::out_of_reach()), true)),
+        };
+    }
+    // Without privilege the descriptor at least says what the interface's link address is.
+    let mut request = named(name)?;
+    let known =
+        ioctl::interface(tap, Interface::LinkAddress, &mut request).map(|()| link_address_in(&request));
+    let same = here.link_address(name).is_ok_and(|address| known.is_ok_and(|known| known == address));
+    Ok(if same { (here, false) } else { (Control::out_of_reach(), true) })
 }
 
 /// Whether four octets of the driver's own stand before each frame, as nobody wants them.
 ///
 /// TUNGETIFF cannot tell: it answers with IFF_NOFILTER, which is the same bit as IFF_NO_PI. An interface of another
-/// network namespace is taken to be without.
+/// network namespace cannot be asked and is taken to be without.
 fn has_packet_information(name: &str) -> bool {
     let link = Netlink::open().and_then(|mut netlink| netlink.link(name));
     link.is_ok_and(|link| link.tun.is_some_and(|tun| tun.has_packet_information))
@@ -252,6 +273,9 @@ pub(super) fn explained(operation: Operation, name: &str, layer: Layer, errno: E
         }
         (Operation::Attach, Errno::PERM | Errno::NXIO) => error.with_hint(creating(name)),
         (Operation::Attach, Errno::NODEV) => error.with_hint("modprobe tun"),
+        (Operation::Find, Errno::NODEV) => {
+            error.with_hint("it has been deleted, or is in a network namespace out of our reach")
+        }
         (Operation::SetUp, Errno::PERM) => error.with_hint(format!("ip link set {name} up (as root)")),
         (Operation::SetMtu, Errno::PERM) => error.with_hint(format!("ip link set {name} mtu N (as root)")),
         (Operation::SetQueueLength, Errno::PERM) => {
