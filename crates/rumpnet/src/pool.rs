@@ -27,7 +27,7 @@ pub struct Buffer {
 }
 
 impl Pool {
-    /// A buffer of [`BUFFER`] bytes; what it holds is of no meaning.
+    /// A buffer of `BUFFER` bytes; what it holds is of no meaning.
     pub fn take(&self) -> Buffer {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Buffer { bytes: kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()), pool: self.clone() }

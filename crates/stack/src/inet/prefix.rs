@@ -1,6 +1,6 @@
 //! [`PrefixTable`]: values by address prefix, found by longest match, for both families.
 //!
-//! The route table is one of these. Each family has a [`trie`] of its own whose nodes tell six bits apart at a time
+//! The route table is one of these. Each family has a trie of its own whose nodes tell six bits apart at a time
 //! and skip the bits that all their prefixes share, so that a look-up in a million routes touches about five cache
 //! lines, and ten routes fit in a kilobyte. What an insertion or a removal moves is bounded by one node, so the lock
 //! is never held for long, whatever the table's size.
