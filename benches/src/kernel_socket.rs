@@ -59,6 +59,34 @@ fn ping_once(socket: &Socket, sequence: u16) -> Result<f64, Failure> {
     Ok(start.elapsed().as_secs_f64() * 1e6)
 }
 
+/// How often a process that starts is asked.
+const ASK: Duration = Duration::from_micros(100);
+
+/// Asks [`PEER`] again and again until it answers; an error after `limit`.
+pub(crate) fn await_first_answer(limit: Duration) -> Result<(), Failure> {
+    let socket = ping_socket()?;
+    socket.set_read_timeout(Some(ASK))?;
+    let request = echo_request(0);
+    let until = Instant::now() + limit;
+    while Instant::now() < until {
+        // There is no carrier until somebody holds the tap.
+        let _refused = (&mut &socket).write(&request);
+        match await_reply(&socket, 0) {
+            Ok(()) => return Ok(()),
+            Err(error) => excuse_silence(error)?,
+        }
+    }
+    Err("the started process never answered".into())
+}
+
+/// Nothing yet is not a failure of the trial.
+fn excuse_silence(error: Failure) -> Result<(), Failure> {
+    match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::HostUnreachable) => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Waits for the echo reply that bears `sequence`.
 pub(crate) fn await_reply(mut socket: &Socket, sequence: u16) -> Result<(), Failure> {
     let mut buffer = [0; 2048];

@@ -5,13 +5,18 @@
 //! measurement is a [`trial`] in processes of its own. This is not a test: it says how fast, never whether right.
 
 mod count;
+mod frames;
 mod kernel_socket;
+mod lifecycle;
 mod measure;
 mod namespace;
 mod peer;
 mod report;
+mod rump_arm;
+mod sink;
 mod smoltcp_arm;
 mod table;
+mod tap_arm;
 mod trial;
 mod veth_arm;
 

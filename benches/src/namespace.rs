@@ -58,6 +58,7 @@ pub(crate) fn raise(name: &str, link: [u8; 6], address: [u8; 4]) -> Result<(), F
     ip(&format!("link set {name} up"))
 }
 
-fn link_text(link: [u8; 6]) -> String {
+/// A link address in words.
+pub(crate) fn link_text(link: [u8; 6]) -> String {
     link.map(|byte| format!("{byte:02x}")).join(":")
 }

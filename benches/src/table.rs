@@ -61,43 +61,114 @@ const fn ratio(arm: Arm, over: Arm, figure: &'static str, bound: Bound) -> Targe
     Target { arm, figure, over: Some(over), bound }
 }
 
+/// A promise of the rump kernel about a figure as it is.
+const fn absolute(figure: &'static str, bound: Bound) -> Target {
+    Target { arm: Arm::Rump, figure, over: None, bound }
+}
+
+/// The figures of traffic.
+const PACKETS: &str = "packets_per_second";
+const GBIT: &str = "gbit_per_second";
+
 /// All rows, in the order in which they are measured.
 pub(crate) const ROWS: &[Row] = &[
     Row {
         load: Load::PingPinned,
         title: "ping round trip, everything on one CPU",
-        arms: &[Arm::Veth, Arm::Smoltcp],
-        targets: &[],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, "rtt_us", Bound::AtMost(2.0))],
     },
     Row {
         load: Load::Ping,
         title: "ping round trip, on any CPU",
-        arms: &[Arm::Veth, Arm::Smoltcp],
-        targets: &[],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Smoltcp, "rtt_us", Bound::AtMost(1.0))],
     },
     Row {
         load: Load::UdpSend,
-        title: "UDP of 64 bytes to a host socket",
-        arms: &[Arm::Veth, Arm::Smoltcp],
-        targets: &[],
+        title: "UDP of 64 bytes to a host socket, one a call",
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, PACKETS, Bound::AtLeast(1.3))],
+    },
+    Row {
+        load: Load::UdpSendTrains,
+        title: "UDP of 64 bytes to a host socket, batches of 64 that leave as trains",
+        arms: &[Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Tap, PACKETS, Bound::AtLeast(0.85))],
+    },
+    Row {
+        load: Load::UdpSendMixed,
+        title: "UDP of 64 and 65 bytes to a host socket, batches of 64 frames",
+        arms: &[Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Tap, PACKETS, Bound::AtLeast(0.85))],
     },
     Row {
         load: Load::UdpReceive,
         title: "UDP of 64 bytes from a host flood, delivered",
-        arms: &[Arm::Veth, Arm::Smoltcp],
-        targets: &[],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Tap, PACKETS, Bound::AtLeast(0.9))],
     },
     Row {
         load: Load::TrainSend,
         title: "UDP super-frames to a host socket",
-        arms: &[Arm::Veth],
-        targets: &[],
+        arms: &[Arm::Veth, Arm::Tap, Arm::Rump],
+        targets: &[absolute(GBIT, Bound::AtLeast(20.0))],
     },
     Row {
         load: Load::TrainReceive,
         title: "UDP super-frames from the host",
-        arms: &[Arm::Veth],
-        targets: &[],
+        arms: &[Arm::Veth, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Tap, GBIT, Bound::AtLeast(0.65))],
     },
-    Row { load: Load::Sink, title: "a host's TCP stream into a sink", arms: &[Arm::Veth], targets: &[] },
+    Row {
+        load: Load::Sink,
+        title: "a host's TCP stream into a sink: the host's own, and two that only acknowledge",
+        arms: &[Arm::Veth, Arm::Tap, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Tap, GBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::Boot,
+        title: "boot of a kernel in a running process",
+        arms: &[Arm::Rump],
+        targets: &[absolute("boot_us", Bound::AtMost(200.0))],
+    },
+    Row {
+        load: Load::Cycle,
+        title: "create, address, up, destroy; bare: open, TUNSETIFF, up, close",
+        arms: &[Arm::Tap, Arm::Rump],
+        targets: &[
+            ratio(Arm::Rump, Arm::Tap, "cycle_ms", Bound::AtMost(1.1)),
+            absolute("own_ms", Bound::AtMost(0.3)),
+        ],
+    },
+    Row {
+        load: Load::Adopted,
+        title: "the same cycle on a tap that was there before",
+        arms: &[Arm::Rump],
+        targets: &[absolute("cycle_ms", Bound::AtMost(1.0))],
+    },
+    Row {
+        load: Load::Parallel,
+        title: "100 interfaces destroyed side by side",
+        arms: &[Arm::Rump],
+        targets: &[absolute("destroy_ms", Bound::AtMost(150.0))],
+    },
+    Row {
+        load: Load::Start,
+        title: "start of a process to its first answered ping, on a tap made beforehand",
+        arms: &[Arm::Rump],
+        targets: &[
+            absolute("first_answer_ms", Bound::AtMost(5.0)),
+            absolute("resident_mib", Bound::AtMost(6.0)),
+        ],
+    },
+    Row {
+        load: Load::Kernels,
+        title: "each further kernel of a process, and 1,000 of them idle",
+        arms: &[Arm::Rump],
+        targets: &[
+            absolute("kernel_kib", Bound::AtMost(64.0)),
+            absolute("idle_us_per_second", Bound::AtMost(0.0)),
+        ],
+    },
 ];

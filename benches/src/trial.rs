@@ -11,9 +11,9 @@ use nix::{
 };
 
 use crate::{
-    Failure, Figures, count, kernel_socket, namespace,
+    Failure, Figures, count, kernel_socket, lifecycle, namespace,
     peer::{self, Peer},
-    smoltcp_arm, veth_arm,
+    rump_arm, smoltcp_arm, tap_arm, veth_arm,
 };
 
 /// Round trips of a ping trial.
@@ -51,6 +51,10 @@ words! {
         Veth = "veth",
         /// smoltcp over a tap.
         Smoltcp = "smoltcp",
+        /// A bare loop on the raw tap.
+        Tap = "tap",
+        /// The rump kernel over a tap.
+        Rump = "rump",
     }
 }
 
@@ -63,6 +67,10 @@ words! {
         Ping = "ping",
         /// Small datagrams from the arm to a host socket, counted there.
         UdpSend = "udp-send",
+        /// The same in batches of equal datagrams, which leave as trains.
+        UdpSendTrains = "udp-send-trains",
+        /// The same in batches of unequal datagrams, each of which is a frame.
+        UdpSendMixed = "udp-send-mixed",
         /// A host's flood of small datagrams, counted where the arm delivers them.
         UdpReceive = "udp-receive",
         /// UDP super-frames from the arm to a coalescing host socket.
@@ -71,6 +79,26 @@ words! {
         TrainReceive = "train-receive",
         /// One TCP stream from the host into a sink.
         Sink = "sink",
+        /// Kernels booted one after the other.
+        Boot = "boot",
+        /// An interface made, given an address, brought up and destroyed.
+        Cycle = "cycle",
+        /// The same on a tap that was there before.
+        Adopted = "adopted",
+        /// Interfaces destroyed side by side.
+        Parallel = "parallel",
+        /// A process from its start to its first answer.
+        Start = "start",
+        /// Many kernels in one process.
+        Kernels = "kernels",
+    }
+}
+
+impl Load {
+    /// Whether there is no traffic with a far side to be measured.
+    const fn is_alone(self) -> bool {
+        use Load::{Adopted, Boot, Cycle, Kernels, Parallel, Start};
+        matches!(self, Boot | Cycle | Adopted | Parallel | Start | Kernels)
     }
 }
 
@@ -81,11 +109,14 @@ pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
         pin()?;
     }
     namespace::leave()?;
+    if load.is_alone() {
+        return lifecycle::run(arm, load);
+    }
     let mut far = start_peer(arm, load)?;
     match load {
         Load::PingPinned | Load::Ping => measure_ping(&mut far),
         Load::UdpReceive | Load::TrainReceive | Load::Sink => measure_there(&mut far, load),
-        Load::UdpSend | Load::TrainSend => measure_here(&mut far, load),
+        _ => measure_here(&mut far, load),
     }
 }
 
@@ -115,8 +146,11 @@ fn start_peer(arm: Arm, load: Load) -> Result<Peer, Failure> {
 pub(crate) fn run_peer(arm: Arm, load: Load) -> Result<(), Failure> {
     peer::limit_lifetime();
     match arm {
+        Arm::Rump if load == Load::Start => lifecycle::run_peer()?,
         Arm::Veth => veth_arm::run(load)?,
         Arm::Smoltcp => smoltcp_arm::run(load)?,
+        Arm::Tap => tap_arm::run(load)?,
+        Arm::Rump => rump_arm::run(load)?,
     }
     peer::linger();
     Ok(())

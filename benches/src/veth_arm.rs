@@ -38,5 +38,6 @@ pub(crate) fn run(load: Load) -> Result<(), Failure> {
             peer::meet()?;
             peer::report(&kernel_socket::count_stream(&listener)?)
         }
+        other => Err(format!("veth is not measured under {}", other.name()).into()),
     }
 }

@@ -11,13 +11,20 @@ mod offload;
 use std::{io, os::fd::BorrowedFd};
 
 use rumpnet_host::netlink::HostLink;
-use rumpnet_proto::{LinkKind, LinkState};
+use rumpnet_proto::{ControlError, LinkKind, LinkState};
 use rumpnet_stack::{
     Offloads,
     buffer::{Frame, Received},
 };
 
-use crate::{pool::Pool, reactor::Doorbell};
+use crate::{host_end, pool::Pool, reactor::Doorbell};
+
+/// The host's tap `name`, made if it is not there, as a link for a program's own use or for [`crate::Kernel::attach`].
+///
+/// `fd:N` is a descriptor that this process has inherited, `packet:NAME` a packet socket on any interface. The errors are those of [`crate::Kernel::create_with`].
+pub fn tap(name: &str) -> Result<Box<dyn Link>, ControlError> {
+    Ok(Box::new(host_end::open(name, name, LinkKind::Ethernet)?))
+}
 
 /// What a link is and can do.
 #[derive(Clone, Debug)]
