@@ -5,11 +5,8 @@
 
 use std::collections::VecDeque;
 
-use rumpnet_stack::{
-    buffer::{Checksum, GsoKind, Received},
-    time::Instant,
-};
-use rumpnet_wire::pcapng::{Direction, Interface, LinkType, Offload, Packet, Section};
+use rumpnet_stack::{buffer::Received, time::Instant};
+use rumpnet_wire::pcapng::{Direction, Interface, LinkType, Packet, Section};
 
 /// One frame that passed.
 struct Record {
@@ -94,7 +91,7 @@ impl Recording {
                 time_ns: record.time.as_nanos(),
                 original_len: data.len() as u32,
                 direction: Direction::Outbound,
-                offload: offload(&record.frame),
+                offload: record.frame.offload.into(),
                 drop_count: (place == 0 && self.forgotten > 0).then_some(self.forgotten),
                 comment: record.note,
                 data: &data,
@@ -102,15 +99,6 @@ impl Recording {
             .emit(&mut out);
         }
         out
-    }
-}
-
-/// What a reader must know to believe a frame whose end was left to the far side.
-pub(crate) fn offload(frame: &Received) -> Offload {
-    Offload {
-        checksum_not_ready: matches!(frame.offload.checksum, Checksum::Partial { .. }),
-        checksum_valid: frame.offload.checksum == Checksum::Verified,
-        tcp_segmentation: frame.offload.gso.is_some_and(|gso| gso.kind != GsoKind::Udp),
     }
 }
 

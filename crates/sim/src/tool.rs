@@ -265,6 +265,7 @@ impl CaptureFile {
                 Direction::In => pcapng::Direction::Inbound,
                 Direction::Out => pcapng::Direction::Outbound,
             },
+            offload: packet.offload.into(),
             comment: packet.reason.map(|reason| reason.text()),
             data: &packet.bytes,
             ..pcapng::Packet::default()

@@ -7,8 +7,10 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 use rumpnet_proto::DropReason;
+use rumpnet_wire::pcapng;
 
 use crate::{
+    buffer::{Checksum, GsoKind, Offload},
     context::Event,
     slab::{Key, Slab},
     time::Instant,
@@ -38,6 +40,29 @@ pub struct Captured {
     pub bytes: Bytes,
     /// Its length before it was cut.
     pub original_len: u32,
+    /// What it leaves to the hardware: its checksum, and segmentation for a super-frame.
+    pub offload: Offload,
+}
+
+/// What is known of a packet besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passing {
+    pub(crate) time: Instant,
+    pub(crate) interface: u32,
+    pub(crate) direction: Direction,
+    pub(crate) reason: Option<DropReason>,
+    pub(crate) offload: Offload,
+}
+
+impl From<Offload> for pcapng::Offload {
+    /// What a reader must know so as not to take an unfinished checksum or a super-frame for a fault.
+    fn from(offload: Offload) -> Self {
+        Self {
+            checksum_not_ready: matches!(offload.checksum, Checksum::Partial { .. }),
+            checksum_valid: offload.checksum == Checksum::Verified,
+            tcp_segmentation: offload.gso.is_some_and(|gso| gso.kind != GsoKind::Udp),
+        }
+    }
 }
 
 /// What to capture.
@@ -108,13 +133,11 @@ impl Captures {
     /// Gives a packet to every capture that wants it.
     pub(crate) fn take<'a>(
         &mut self,
-        time: Instant,
-        interface: u32,
-        direction: Direction,
-        reason: Option<DropReason>,
+        passing: Passing,
         slices: impl Iterator<Item = &'a [u8]>,
         events: &mut VecDeque<Event>,
     ) {
+        let Passing { time, interface, direction, reason, offload } = passing;
         let wanting = |capture: &&Capture| {
             capture.filter.matches(interface, reason.is_some()) && !capture.is_complete()
         };
@@ -127,7 +150,7 @@ impl Captures {
                 return;
             }
             let bytes = whole.slice(..whole.len().min(capture.filter.snap_len as usize));
-            let packet = Captured { time, interface, direction, reason, bytes, original_len };
+            let packet = Captured { time, interface, direction, reason, bytes, original_len, offload };
             if capture.push(packet, whole.len(), limit) {
                 events.push_back(Event::Capture(key));
             }

@@ -8,7 +8,7 @@ use rumpnet_wire::ethernet;
 
 use crate::{
     buffer::{Charge, Frame, Received},
-    capture::{Captures, Direction},
+    capture::{Captures, Direction, Passing},
     config::Config,
     random::Random,
     slab::Key,
@@ -225,14 +225,9 @@ impl Context {
     pub(crate) fn drop_received(&mut self, interface: u32, reason: DropReason, packet: &Received) {
         self.count_drop(interface, reason);
         if self.captures.want_drops(interface) {
-            self.captures.take(
-                self.now,
-                interface,
-                Direction::In,
-                Some(reason),
-                packet.whole(),
-                &mut self.events,
-            );
+            let (time, direction, offload) = (self.now, Direction::In, packet.offload);
+            let passing = Passing { time, interface, direction, reason: Some(reason), offload };
+            self.captures.take(passing, packet.whole(), &mut self.events);
         }
     }
 
@@ -243,7 +238,9 @@ impl Context {
         if self.captures.want_drops(interface) {
             let bytes = core::iter::once(frame.headers.as_slice());
             let slices = bytes.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
-            self.captures.take(self.now, interface, Direction::Out, Some(reason), slices, &mut self.events);
+            let (time, direction, offload) = (self.now, Direction::Out, frame.offload);
+            let passing = Passing { time, interface, direction, reason: Some(reason), offload };
+            self.captures.take(passing, slices, &mut self.events);
         }
     }
 

@@ -1,17 +1,19 @@
 //! What ifconfig(8) and sysctl(8) ask of interfaces, and what these report.
 
 use rumpnet_proto::{
-    AddressFlags, Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, LinkState,
-    Reply, Request,
+    AddressFlags, Capabilities, CaptureOptions, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport,
+    LinkState, Reply, Request,
 };
 use rumpnet_stack::{
     Event, Notice,
-    buffer::{Gso, GsoKind, Offload},
+    buffer::{Checksum, Gso, GsoKind, Offload},
+    slab::Key,
 };
 use rumpnet_wire::{
     arp::Operation,
     ethernet::{self, EtherType},
     ip::Protocol,
+    pcapng,
 };
 
 mod outside;
@@ -217,4 +219,33 @@ fn what_the_host_dropped_before_us_is_told_as_drops_of_the_input_queue() {
     outside.stack.report_host_drops(0, 7);
     let report = report(&mut outside, true);
     assert_eq!((report.host_drops, report.counters.input_queue_drops), (Some(7), 7));
+}
+
+#[test]
+fn a_capture_says_what_a_super_frame_leaves_to_the_hardware() {
+    let mut outside = Outside::new();
+    let options = CaptureOptions { interface: Some("virt0".into()), ..Default::default() };
+    let Reply::Capture { capture } = outside.control(Request::CaptureOpen(options)) else {
+        panic!("a capture")
+    };
+    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 1448, ecn: false });
+    let partial = Checksum::Partial { start: 34, offset: 16 };
+    let received = [
+        Offload { checksum: partial, gso },
+        Offload { checksum: Checksum::Verified, gso: None },
+        Offload::default(),
+    ];
+    for offload in received {
+        outside.receive_as(ipv4(header(Protocol::TCP, 4000), &[0; 4000]), offload);
+    }
+    let mut packets = Vec::new();
+    outside.stack.capture_read(Key::from(capture), &mut packets);
+    let said: Vec<pcapng::Offload> = packets.iter().map(|packet| packet.offload.into()).collect();
+    let nothing = pcapng::Offload::default();
+    let expected = [
+        pcapng::Offload { checksum_not_ready: true, tcp_segmentation: true, ..nothing },
+        pcapng::Offload { checksum_valid: true, ..nothing },
+        nothing,
+    ];
+    assert_eq!(said, expected);
 }

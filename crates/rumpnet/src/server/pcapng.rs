@@ -51,6 +51,7 @@ impl Writer {
             time_ns: nanoseconds(self.kernel.wall_clock(packet.time)),
             original_len: packet.original_len,
             direction,
+            offload: packet.offload.into(),
             comment: packet.reason.map(|reason| reason.text()),
             data: &packet.bytes,
             ..pcapng::Packet::default()

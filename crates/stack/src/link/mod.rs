@@ -15,9 +15,10 @@ use rumpnet_proto::{DropReason, Errno, LinkKind};
 use rumpnet_wire::ethernet::{self, EtherType};
 
 use crate::{
-    buffer::{Frame, Received},
-    capture::Direction,
+    buffer::{Frame, Offload, Received},
+    capture::{Direction, Passing},
     context::Context,
+    time::Instant,
 };
 use interface::{Interface, InterfaceTable};
 use port::Ports;
@@ -68,7 +69,11 @@ impl Link {
         let interface = self.interfaces.by_index_mut(index)?;
         count_received(cx, index, frame, interface.header_len());
         if cx.captures.want_passing(index) {
-            cx.captures.take(cx.now, index, Direction::In, None, frame.whole(), &mut cx.events);
+            cx.captures.take(
+                passing(cx.now, index, Direction::In, frame.offload),
+                frame.whole(),
+                &mut cx.events,
+            );
         }
         match interface.kind {
             LinkKind::Ethernet => ether::receive(cx, interface, frame),
@@ -116,7 +121,8 @@ impl Link {
         let (interface, ethertype, packet) = self.loopback.pop_front()?;
         count_received(cx, interface, &packet, 0);
         if cx.captures.want_passing(interface) {
-            cx.captures.take(cx.now, interface, Direction::In, None, packet.whole(), &mut cx.events);
+            let passing = passing(cx.now, interface, Direction::In, packet.offload);
+            cx.captures.take(passing, packet.whole(), &mut cx.events);
         }
         Some((Incoming { interface, ethertype, to_group: false, looped: true }, packet))
     }
@@ -142,6 +148,11 @@ fn receive_ip(cx: &mut Context, interface: &Interface, packet: &Received) -> Opt
     Some(Incoming { interface: index, ethertype, to_group: false, looped: false })
 }
 
+/// A packet that passes without having been dropped.
+const fn passing(time: Instant, interface: u32, direction: Direction, offload: Offload) -> Passing {
+    Passing { time, interface, direction, reason: None, offload }
+}
+
 /// A super-frame counts as the packets that its sender would have put on a wire, headers and all.
 fn count_received(cx: &mut Context, index: u32, packet: &Received, link_len: usize) {
     let Some(statistics) = cx.statistics.interface_mut(index) else { return };
@@ -159,7 +170,7 @@ fn note_sent(cx: &mut Context, interface: &Interface, to: LinkDestination, frame
     if cx.captures.want_passing(index) {
         let slices = core::iter::once(frame.headers.as_slice());
         let slices = slices.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
-        cx.captures.take(cx.now, index, Direction::Out, None, slices, &mut cx.events);
+        cx.captures.take(passing(cx.now, index, Direction::Out, frame.offload), slices, &mut cx.events);
     }
     let multicast = interface.kind == LinkKind::Ethernet && to.address.is_multicast();
     count_sent(cx, index, frame, interface.header_len(), multicast);
