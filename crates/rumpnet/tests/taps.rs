@@ -2,6 +2,7 @@
 
 use std::{
     net::UdpSocket as HostSocket,
+    os::fd::{AsFd as _, AsRawFd as _},
     process::Command,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use rumpnet::{
     Bytes, Errno, Kernel, UdpSocket,
     proto::{Capabilities, CreateOptions, LinkState},
 };
-use rumpnet_host::namespace::enter_own_network;
+use rumpnet_host::{Tap, TapOptions, namespace::enter_own_network};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -165,6 +166,21 @@ fn refusals_of_the_host_carry_its_errno_and_leave_nothing_behind() {
     let options = CreateOptions { host_end: Some("fd:9999".into()), ..CreateOptions::default() };
     assert_eq!(other.create_with("virt7", &options).expect_err("not open").errno, Errno::BadF);
     assert_eq!(other.interfaces().expect("lo0").len(), 1);
+}
+
+#[test]
+fn a_tap_handed_over_from_another_network_namespace_carries_datagrams() {
+    enter_own_network().expect("these tests need root");
+    let tap = Tap::open(&TapOptions::new("tap0")).expect("these tests need root");
+    ip("addr add 10.0.0.1/24 dev tap0");
+    let number = tap.as_fd().as_raw_fd();
+    let elsewhere = std::thread::spawn(move || {
+        enter_own_network().expect("these tests need root");
+        kernel(&format!("fd:{number}"))
+    });
+    let kernel = elsewhere.join().expect("boots");
+    assert_that_datagrams_pass(&kernel);
+    assert_eq!(kernel.interface("virt0").expect("there").link_state, LinkState::Up);
 }
 
 #[test]

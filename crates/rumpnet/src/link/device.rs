@@ -30,8 +30,9 @@ const MAX_MTU: u32 = 65_521;
 pub(crate) struct DeviceLink {
     device: FrameDevice,
     properties: LinkProperties,
-    /// The interface of the host whose state tells whether the far end is there.
-    index: u32,
+    /// The interface of the host whose state tells whether the far end is there; none where it is in another network
+    /// namespace, of which nobody here has news.
+    index: Option<u32>,
     /// Whether it is.
     present: AtomicBool,
 }
@@ -47,19 +48,24 @@ impl DeviceLink {
             uso4: granted.uso4,
             uso6: granted.uso6,
         };
-        let (kind, index) = match &device {
-            FrameDevice::Tap(tap) if tap.layer() == Layer::Ip => (LinkKind::Ip, tap.index()?),
-            FrameDevice::Tap(tap) => (LinkKind::Ethernet, tap.index()?),
-            FrameDevice::Packet(packet) => (LinkKind::Ethernet, packet.index()),
+        let kind = match &device {
+            FrameDevice::Tap(tap) if tap.layer() == Layer::Ip => LinkKind::Ip,
+            FrameDevice::Tap(_) | FrameDevice::Packet(_) => LinkKind::Ethernet,
+        };
+        let index = match &device {
+            FrameDevice::Tap(tap) if tap.is_elsewhere() => None,
+            FrameDevice::Tap(tap) => Some(tap.index()?),
+            FrameDevice::Packet(packet) => Some(packet.index()),
         };
         let host_end = Some(device.host_end().to_owned());
         let properties = LinkProperties { kind, offloads, mtu: 1500, max_mtu: MAX_MTU, host_end };
-        let present = AtomicBool::new(device.is_up()?);
+        let present = AtomicBool::new(index.is_none() || device.is_up()?);
         Ok(Self { device, properties, index, present })
     }
 
     fn note(&self, failure: IoFailure) -> io::Error {
-        if matches!(failure, IoFailure::Down | IoFailure::Gone) {
+        // Without news of its return it would stay away for good.
+        if self.index.is_some() && matches!(failure, IoFailure::Down | IoFailure::Gone) {
             self.present.store(false, Ordering::Release);
         }
         io_error(failure)
@@ -122,12 +128,13 @@ impl Link for DeviceLink {
     }
 
     fn far_drops(&self) -> Option<u64> {
+        self.index?;
         let link = Netlink::open().and_then(|mut netlink| netlink.link(self.device.host_end()));
         link.ok().map(|link| link.tx_dropped)
     }
 
     fn host_index(&self) -> Option<u32> {
-        Some(self.index)
+        self.index
     }
 
     fn on_host_link(&self, link: Option<&HostLink>) {
