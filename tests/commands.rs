@@ -68,6 +68,8 @@ fn a_capture_has_names_times_and_directions_that_tshark_reads() {
 #[test]
 fn a_capture_of_drops_has_the_reason_as_comment() {
     let namespace = Namespace::new();
+    // The host's own IPv6 would be dropped first.
+    namespace.sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6").ok();
     let server = up(&namespace);
     namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
     let program = "python3 -c 'import socket
