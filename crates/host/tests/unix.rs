@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    ops::Deref,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{fs::PermissionsExt, net::UnixListener},
@@ -21,12 +22,33 @@ use rustix::{
     pipe::pipe,
 };
 
-/// A path in an empty directory of this test's.
-fn path(test: &str) -> PathBuf {
+/// A path in a directory of one test's, which ends with it.
+struct Place(PathBuf);
+
+impl Deref for Place {
+    type Target = PathBuf;
+
+    fn deref(&self) -> &PathBuf {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for Place {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _gone = self.parent().map(fs::remove_dir_all);
+    }
+}
+
+fn path(test: &str) -> Place {
     let directory = std::env::temp_dir().join(format!("rumpnet-unix-{}-{test}", std::process::id()));
-    let _old = fs::remove_dir_all(&directory);
     fs::create_dir(&directory).expect("the temporary directory can be written");
-    directory.join("server")
+    Place(directory.join("server"))
 }
 
 /// A socket's file whose server has died.
@@ -94,7 +116,7 @@ fn of_many_newcomers_at_a_dead_servers_path_one_wins() {
         leave_dead(&path);
         let newcomers: Vec<_> = (0..8)
             .map(|_| {
-                let path = path.clone();
+                let path = path.0.clone();
                 std::thread::spawn(move || Listener::bind(path))
             })
             .collect();
