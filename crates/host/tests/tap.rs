@@ -280,6 +280,14 @@ fn a_queue_of_a_multi_queue_tap_is_attached_as_one() {
     let (first, second) = (open("tap0").unwrap(), open("tap0").unwrap());
     assert!(first.is_multi_queue() && second.is_multi_queue() && second.granted().tso4);
     assert!(!open("tap1").unwrap().is_multi_queue());
+    let link = || Netlink::open().unwrap().link("tap0").unwrap();
+    assert_eq!(link().tun.unwrap().queues, 2);
+    // The one who leaves first takes nothing from the other.
+    drop(first);
+    assert!(link().is_up);
+    assert_eq!(write(&second, 60), Ok(72));
+    let fd = second.into_fd();
+    assert_eq!((world::header_len(&fd), link().tun.unwrap().queues), (12, 1));
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct TunLink {
     pub is_persistent: bool,
     /// It may have several holders.
     pub is_multi_queue: bool,
+    /// How many of its queues are held, of a multi-queue one.
+    pub queues: u32,
     /// It was opened with a header in front of each frame.
     pub has_header: bool,
     /// It was opened with the driver's own four octets in front of each frame.
@@ -125,6 +127,7 @@ impl TunLink {
                 5 => tun.has_header = is_set,
                 6 => tun.is_persistent = is_set,
                 7 => tun.is_multi_queue = is_set,
+                8 => tun.queues = u32_of(value),
                 _ => {}
             }
         }

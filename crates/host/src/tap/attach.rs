@@ -183,11 +183,18 @@ impl Tap {
         Ok(flags_in(&request) & libc::IFF_VNET_HDR != 0)
     }
 
-    /// Puts back what was found, if it was there before us.
+    /// Whether others hold queues of it, who would not like it to change under them.
+    fn is_shared(&self) -> bool {
+        let link = || Netlink::open().and_then(|mut netlink| netlink.link(&self.name));
+        self.multi_queue
+            && (self.elsewhere || !link().is_ok_and(|link| link.tun.is_some_and(|tun| tun.queues <= 1)))
+    }
+
+    /// Puts back what was found, if it was there before us and nobody else holds it.
     ///
     /// What fails now has nobody left to hear of it; most often the interface has been deleted meanwhile.
     pub(super) fn restore(&mut self) {
-        if !self.existed {
+        if !self.existed || self.is_shared() {
             return;
         }
         let Before { up, mtu, queue_len, header_len } = std::mem::take(&mut *self.before());
