@@ -1,7 +1,14 @@
 //! Queues and tables keep their limits, and no call does more the more there is.
 
-use rumpnet_proto::{AddressChange, CaptureOptions, Counter, DropReason, Errno, NextHop, Reply, Request};
-use rumpnet_stack::{Config, Event, PortConfig, Stack, slab::Key, time::Instant};
+use rumpnet_proto::{
+    AddressChange, CaptureOptions, Counter, DropReason, EchoOptions, Errno, NextHop, Reply, Request,
+};
+use rumpnet_stack::{
+    Config, Event, PortConfig, Stack,
+    buffer::{Gso, GsoKind, Offload},
+    slab::Key,
+    time::Instant,
+};
 use rumpnet_wire::{arp::Operation, ethernet, ip::Protocol};
 
 mod outside;
@@ -177,4 +184,39 @@ fn empty_datagrams_are_charged_too() {
     let kept = outside.stack.counter(Counter::UdpDelivered);
     assert!((50..150).contains(&kept), "{kept} of 400, whose frames are 42 bytes each");
     assert_eq!(outside.stack.drops(DropReason::UdpSocketFull), 400 - kept);
+}
+
+#[test]
+fn captures_and_echo_sessions_have_their_limits() {
+    let mut outside = Outside::new();
+    let open = Request::CaptureOpen(CaptureOptions::default());
+    // One is the fixture's.
+    (1..64).for_each(|_| {
+        outside.control(open.clone());
+    });
+    let refused = outside.stack.control(outside.now, open).map_err(|error| error.errno);
+    assert_eq!(refused, Err(Errno::MFile));
+    let options = EchoOptions { destination: THEIRS.into(), source: None, ttl: None, size: 0 };
+    (0..1024).for_each(|_| {
+        outside.control(Request::EchoOpen(options.clone()));
+    });
+    let refused = outside.stack.control(outside.now, Request::EchoOpen(options)).map_err(|error| error.errno);
+    assert_eq!(refused, Err(Errno::NFile));
+}
+
+#[test]
+fn a_train_larger_than_the_buffer_is_taken_when_that_is_empty_and_dropped_when_not() {
+    let config = Config { udp_receive_bytes: 4096, ..quiet() };
+    let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+    let socket = outside.udp(9);
+    let gso = Some(Gso { kind: GsoKind::Udp, size: 1400, ecn: false });
+    let train = ipv4(header(Protocol::UDP, 0), &datagram(9, &[7; 14_000]));
+    for _ in 0..2 {
+        outside.receive_as(train.clone(), Offload { gso, ..Offload::default() });
+    }
+    assert_eq!(outside.stack.counter(Counter::UdpDelivered), 10);
+    assert_eq!(outside.stack.drops(DropReason::UdpSocketFull), 1);
+    let whole = outside.stack.udp_receive(socket, true).expect("the first");
+    assert_eq!((whole.payload.len(), whole.segment), (14_000, Some(1400)));
+    assert!(!outside.stack.readiness(socket).readable);
 }
