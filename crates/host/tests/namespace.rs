@@ -7,11 +7,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rumpnet_host::namespace::{Own, enter_own_network};
-use world::without_privilege;
+use rumpnet_host::{
+    FrameDevice, PacketOptions, PacketSocket,
+    namespace::{Own, enter_own_network},
+};
+use world::{frames, without_privilege};
 
 /// What a shell prints in a network of its own, entered by root or by an ordinary user in the way expected.
 fn printed(script: &str, expected: Own) -> String {
+    printed_after(script, expected, || Ok(()))
+}
+
+/// The same after something was done inside.
+fn printed_after(script: &str, expected: Own, inside: fn() -> std::io::Result<()>) -> String {
     let mut command = Command::new("sh");
     command.args(["-c", script]).stdin(Stdio::null()).stderr(Stdio::inherit());
     let enter = move || {
@@ -22,7 +30,7 @@ fn printed(script: &str, expected: Own) -> String {
         }
         let own = enter_own_network()?;
         assert_eq!(own, expected);
-        Ok(())
+        inside()
     };
     // SAFETY: the C library lets a child of fork(2) allocate, and the closure touches no lock of the test's.
     unsafe { command.pre_exec(enter) };
@@ -50,6 +58,22 @@ fn an_ordinary_user_is_root_of_his_own_and_may_make_interfaces() {
     assert!(text.lines().any(|line| line == "0"));
     let map: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
     assert_eq!(map, ["0", &world::USER.to_string(), "1"]);
+}
+
+#[test]
+fn an_ordinary_user_carries_frames_in_his_own_network() {
+    let printed = printed_after("ip -o link show tap0", Own::UserAndNetwork, || {
+        let pair = PacketOptions { name: "virt0".into(), peer: Some("tap0".into()), up: true, mtu: None };
+        let packet = PacketSocket::open(&pair)?;
+        let device = FrameDevice::from(packet);
+        frames::address(&device);
+        frames::assert_that_the_host_takes_a_super_frame(&device);
+        frames::assert_that_the_host_gives_a_super_frame(&device);
+        // Left open, so that the shell finds it; the namespace ends with the shell.
+        std::mem::forget(device);
+        Ok(())
+    });
+    assert!(printed.contains("tap0@virt0") && printed.contains("LOWER_UP"), "{printed}");
 }
 
 #[test]
