@@ -13,7 +13,8 @@ pub(crate) fn answer(host: &Host, request: Request) -> Result<Reply, ControlErro
         Request::Messages { since } => {
             let messages = &core.hosts[host.number].messages;
             let wanted = messages.iter().filter(|message| message.number >= since).cloned().collect();
-            Ok(Reply::Messages { messages: wanted, next: messages.len() as u64 + 1 })
+            let next = messages.back().map_or(1, |message| message.number + 1);
+            Ok(Reply::Messages { messages: wanted, next })
         }
         Request::CreateInterface { name, options } => create(core, host.number, &name, &options),
         Request::DestroyInterface { name } => destroy(core, host.number, &name),

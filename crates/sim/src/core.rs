@@ -21,6 +21,9 @@ use crate::{
     trace::{Mark, Trace},
 };
 
+/// Messages that a host keeps, as a kernel's message buffer does.
+const MESSAGES: usize = 1024;
+
 /// Something that will happen.
 pub(crate) enum Event {
     /// A stack wants to be called.
@@ -57,7 +60,9 @@ pub(crate) struct HostState {
     pub(crate) stack: Stack,
     pub(crate) ports: BTreeMap<u32, PortState>,
     pub(crate) booted: Instant,
-    pub(crate) messages: Vec<Message>,
+    /// What its kernel reported of late.
+    pub(crate) messages: VecDeque<Message>,
+    reported: u64,
     /// Who waits for which socket.
     pub(crate) sockets: Wakers,
     /// Who waits for anything else.
@@ -131,7 +136,8 @@ impl Core {
             stack,
             ports: BTreeMap::new(),
             booted: self.now,
-            messages: Vec::new(),
+            messages: VecDeque::new(),
+            reported: 0,
             sockets: Wakers::new(),
             waiting: BTreeMap::new(),
             scheduled: None,
@@ -290,9 +296,12 @@ impl Core {
         let bytes = core::iter::once(text.as_bytes());
         self.trace.add(self.now, Mark::Message, [host, severity as usize], bytes);
         let state = &mut self.hosts[host];
-        let number = state.messages.len() as u64 + 1;
-        let time_ns = (self.now - state.booted).as_nanos();
-        state.messages.push(Message { number, time_ns, severity, text });
+        state.reported += 1;
+        let (number, time_ns) = (state.reported, (self.now - state.booted).as_nanos());
+        if state.messages.len() == MESSAGES {
+            state.messages.pop_front();
+        }
+        state.messages.push_back(Message { number, time_ns, severity, text });
     }
 
     fn on_port_up(&mut self, host: usize, port: u32, up: bool) {
@@ -384,9 +393,9 @@ impl Core {
     ) {
         let state = &mut self.cables[cable];
         self.trace.add(self.now, Mark::Sent, [cable, end], frame.whole());
-        let holds_back = state.ends[end].conditions.hold_back_the_sender();
+        let is_waited_for = state.ends[end].is_sending;
         let sent = state.send(self.now, end, frame, headers, verdicts);
-        if holds_back {
+        if is_waited_for {
             self.under_way += 1;
             self.queue.push(sent.free_at, Event::Transmitted { cable, end });
         }

@@ -68,9 +68,9 @@ impl Host {
         }
     }
 
-    /// What its kernel has reported, as dmesg shows it.
+    /// What its kernel has reported, as dmesg shows it: the latest 1,024 messages.
     pub fn messages(&self) -> Vec<Message> {
-        self.shared.with(|core| core.hosts[self.number].messages.clone())
+        self.shared.with(|core| core.hosts[self.number].messages.iter().cloned().collect())
     }
 
     /// Asks its kernel something. Nothing is waited for: echo replies that have not come are not in the answer.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use rumpnet_proto::{
-    AddressChange, CloneName, ControlError, InterfaceFlags, InterfaceReport, LinkKind, LinkState, Reply,
-    Request,
+    AddressChange, CloneName, ControlError, CreateOptions, InterfaceFlags, InterfaceReport, LinkKind,
+    LinkState, Reply, Request,
 };
 use rumpnet_stack::{Offloads, PortConfig};
 use rumpnet_wire::{ethernet, ip::Cidr};
@@ -24,12 +24,18 @@ pub struct Interface {
 
 impl Interface {
     pub(crate) fn of(host: &Host, name: &str) -> Self {
-        let made = host.shared.with(|core| match find(core, host.number, name) {
-            Some(_) => Ok(()),
-            None if name.starts_with("lo") => Ok(()),
-            None => create(core, host.number, name, None).map(|_| ()),
-        });
-        made.unwrap_or_else(|error| panic!("{}: {error}", host.name()));
+        let known = Request::Interface { name: name.to_owned(), reset: false };
+        if host.control(known).is_err() {
+            let made = host.shared.with(|core| match core.hosts[host.number].stack.may_create(name)? {
+                LinkKind::Loopback => {
+                    let options = CreateOptions::default();
+                    let request = Request::CreateInterface { name: name.to_owned(), options };
+                    core.call(host.number, |stack, now| stack.control(now, request)).map(|_| ())
+                }
+                _ => create(core, host.number, name, None).map(|_| ()),
+            });
+            made.unwrap_or_else(|error| panic!("{}: {error}", host.name()));
+        }
         Self { host: host.clone(), name: name.to_owned() }
     }
 

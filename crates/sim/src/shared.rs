@@ -10,6 +10,9 @@ use rumpnet_stack::time::Instant;
 
 use crate::{cable::determine_verdicts, core::Core, task::Tasks};
 
+/// Things that may happen without time passing, unless the user sets another limit.
+const PATIENCE: u64 = 10_000_000;
+
 /// A world, as its handles know it.
 pub(crate) struct Shared {
     core: RefCell<Core>,
@@ -17,11 +20,19 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     /// Whether somebody drives the world, so that nobody else may.
     driven: Cell<bool>,
+    /// Things that may happen without time passing.
+    pub(crate) patience: Cell<u64>,
 }
 
 impl Shared {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { core: RefCell::new(Core::new(seed)), tasks: Tasks::new(), seed, driven: Cell::new(false) }
+        Self {
+            core: RefCell::new(Core::new(seed)),
+            tasks: Tasks::new(),
+            seed,
+            driven: Cell::new(false),
+            patience: Cell::new(PATIENCE),
+        }
     }
 
     /// Does something to the world, and carries what it caused to be sent.
@@ -73,23 +84,32 @@ impl Shared {
     ///
     /// # Panics
     ///
-    /// If called from inside a task or a condition: the world cannot move while it is moving.
+    /// If called from inside a task or a condition: the world cannot move while it is moving. If it runs in circles: too
+    /// many things happen at one time.
     pub(crate) fn drive(self: &Rc<Self>, limit: Instant, mut done: impl FnMut() -> bool) -> bool {
         assert!(
             !self.driven.replace(true),
             "the world cannot be run from inside itself: use the async calls in tasks"
         );
         let _released = Released(&self.driven);
+        let (mut since, mut happened) = (self.now(), 0);
         loop {
-            self.tasks.run_ready(self);
+            if self.now() > since {
+                (since, happened) = (self.now(), 0);
+            }
+            happened += 1;
+            assert!(
+                happened <= self.patience.get(),
+                "the world runs in circles: {happened} things have happened at {since}"
+            );
+            if self.tasks.run_next(self) {
+                continue;
+            }
             if done() {
                 return true;
             }
             // The condition may have woken a task.
-            if self.tasks.is_any_ready() {
-                continue;
-            }
-            if !self.with(|core| core.step(limit)) {
+            if !self.tasks.is_any_ready() && !self.with(|core| core.step(limit)) {
                 return false;
             }
         }

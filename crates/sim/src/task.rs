@@ -93,17 +93,16 @@ impl Tasks {
         !lock(&self.ready).is_empty()
     }
 
-    /// Runs tasks until all wait.
-    pub(crate) fn run_ready(&self, shared: &Rc<Shared>) {
-        loop {
-            let Some(number) = lock(&self.ready).pop_front() else { return };
-            // The task is taken out, so that it may start others.
-            let Some(mut task) = self.tasks.borrow_mut().remove(&number) else { continue };
-            task.alarm.is_ready.store(false, Ordering::Relaxed);
-            if !run(shared, &mut task) {
-                self.tasks.borrow_mut().insert(number, task);
-            }
+    /// Runs the next task that can go on; false if all wait.
+    pub(crate) fn run_next(&self, shared: &Rc<Shared>) -> bool {
+        let Some(number) = lock(&self.ready).pop_front() else { return false };
+        // The task is taken out, so that it may start others; one that has ended may still be woken.
+        let Some(mut task) = self.tasks.borrow_mut().remove(&number) else { return true };
+        task.alarm.is_ready.store(false, Ordering::Relaxed);
+        if !run(shared, &mut task) {
+            self.tasks.borrow_mut().insert(number, task);
         }
+        true
     }
 
     /// Drops all tasks, which hold handles of the world that holds them.
