@@ -79,6 +79,17 @@ const WORDS: &[&str] = &[
     "debug",
     "netmask",
     "*",
+    "route",
+    "netstat",
+    "add",
+    "show",
+    "default",
+    "-net",
+    "-interface",
+    "10.0.0/24",
+    "-ss",
+    "-r",
+    "hostend",
 ];
 
 /// Calls and sleeps after which the user interrupts.

@@ -11,7 +11,7 @@ use rumpnet_wire::multicast::{Addresses, Records};
 use rumpnet_wire::{
     Malformed, TooShort, arp as arp_format, ethernet as ethernet_format, icmpv4 as icmpv4_format,
     icmpv6 as icmpv6_format, igmp as igmp_format, ipv4 as ipv4_format, ipv6 as ipv6_format, mld, ndp,
-    tcp as tcp_format, udp as udp_format, virtio as virtio_format,
+    pcapng as pcapng_format, tcp as tcp_format, udp as udp_format, virtio as virtio_format,
 };
 
 /// What `parse` takes from `data`, emitted, reads back as the same value; gives it with the rest.
@@ -154,6 +154,22 @@ pub fn igmp(data: &[u8]) {
 pub fn udp(data: &[u8]) {
     inverse(data, udp_format::Header::parse, |header, _, out| header.emit(out));
     inverse(data, udp_format::Header::parse_quoted, |header, _, out| header.emit(out));
+}
+
+/// Blocks of pcapng: what was written here reads back, whatever else stands beside it is skipped.
+pub fn pcapng(data: &[u8]) {
+    for block in pcapng_format::blocks(data).map_while(Result::ok) {
+        let mut out = Vec::new();
+        match &block {
+            pcapng_format::Block::Section(section) => section.emit(&mut out),
+            pcapng_format::Block::Interface(interface) => interface.emit(&mut out),
+            pcapng_format::Block::Packet(packet) => packet.emit(&mut out),
+            pcapng_format::Block::Statistics(statistics) => statistics.emit(&mut out),
+            pcapng_format::Block::Other(..) => continue,
+        }
+        assert_eq!(pcapng_format::Block::parse(&out), Ok((block, &[][..])));
+        black_box(format!("{block:?}"));
+    }
 }
 
 /// TCP headers and their options.
