@@ -1,6 +1,6 @@
 //! Scenarios: tests that are run twice, because a world that differs from itself has broken the first law.
 
-use crate::World;
+use crate::{World, trace::Trace};
 
 /// Runs a scenario twice, in two worlds of the same seed, and compares every frame, message and output with its time.
 ///
@@ -27,17 +27,18 @@ pub fn scenario(scenario: impl Fn(&World)) {
 ///
 /// If the scenario does, or if its two runs differ.
 pub fn assert_deterministic(seed: u64, scenario: impl Fn(&World)) {
-    let first = World::new(seed);
-    scenario(&first);
-    let again = World::new(seed);
-    scenario(&again);
-    let parting = first.shared.with(|ours| again.shared.with(|theirs| ours.trace.parting(&theirs.trace)));
-    if let Some((entry, time)) = parting {
-        panic!(
-            "two runs of one scenario with the seed {} part at entry {entry} of the trace, at {time}",
-            first.seed()
-        );
+    let (seed, first) = trace_of(seed, &scenario);
+    let (_, again) = trace_of(seed, &scenario);
+    if let Some((entry, time)) = first.parting(&again) {
+        panic!("two runs of one scenario with the seed {seed} part at entry {entry} of the trace, at {time}");
     }
+}
+
+/// Runs a scenario in a world that ends with it; returns the seed in force, and the trace.
+fn trace_of(seed: u64, scenario: impl Fn(&World)) -> (u64, Trace) {
+    let world = World::new(seed);
+    scenario(&world);
+    (world.seed(), world.shared.with(|core| core::mem::replace(&mut core.trace, Trace::new())))
 }
 
 /// FNV-1a (Fowler, Noll, Vo): a number for a name.
