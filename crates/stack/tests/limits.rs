@@ -136,7 +136,8 @@ fn addresses_keep_their_order_and_the_first_is_the_primary() {
         let change = AddressChange { address, prefix_len: Some(24), broadcast: None, peer: None, alias };
         outside.stack.control(outside.now, Request::AddAddress { name: "virt0".into(), change })
     };
-    for (last, alias) in [(2, true), (3, true), (4, false)] {
+    // The last two are there already: an address that is added again stays where it is.
+    for (last, alias) in [(2, true), (3, true), (4, true), (5, false), (3, true), (5, true)] {
         add(&mut outside, last, alias).expect("room");
     }
     let Reply::Interfaces { interfaces, .. } =
@@ -145,7 +146,7 @@ fn addresses_keep_their_order_and_the_first_is_the_primary() {
         panic!()
     };
     let shown: Vec<_> = interfaces[0].addresses.iter().map(|entry| entry.address.to_string()).collect();
-    assert_eq!(shown, ["10.0.0.4", "10.0.0.2", "10.0.0.3"]);
+    assert_eq!(shown, ["10.0.0.5", "10.0.0.2", "10.0.0.3", "10.0.0.4"]);
 }
 
 #[test]

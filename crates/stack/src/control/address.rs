@@ -7,7 +7,10 @@ use rumpnet_proto::{AddressChange, ControlError, Errno, LinkKind, Operation};
 use super::refuse;
 use crate::{
     Stack,
-    inet::{address::InterfaceAddress, route::Route},
+    inet::{
+        address::{InterfaceAddress, Place},
+        route::Route,
+    },
 };
 
 impl Stack {
@@ -44,14 +47,16 @@ impl Stack {
     ) -> Result<(), Errno> {
         let same_family = |entry: &&InterfaceAddress| entry.address.is_ipv4() == change.address.is_ipv4();
         let primary = self.inet.addresses.of(index).find(same_family).map(|entry| entry.address);
-        let keeps_first_place = primary == Some(change.address) || !change.alias;
+        // One that is there already changes where it stands.
+        let known = self.inet.addresses.place_of(index, change.address);
+        let place = if change.alias { known.unwrap_or(Place::Last) } else { Place::First };
         let replaced = if change.alias { None } else { primary };
         self.remove_address(index, change.address);
         if let Some(primary) = replaced {
             self.remove_address(index, primary);
         }
         let network = entry.network();
-        self.inet.addresses.insert(index, entry, keeps_first_place)?;
+        self.inet.addresses.insert(index, entry, place)?;
         let route = Route { interface: index, gateway: None, connected: true };
         if self.inet.routes.exact(network.0, network.1).is_none() {
             self.inet.routes.insert(network.0, network.1, route);

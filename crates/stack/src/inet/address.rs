@@ -32,6 +32,15 @@ pub(crate) struct InterfaceAddress {
     pub(crate) counted: bool,
 }
 
+/// Where an address stands among those of its interface; the first is the primary one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    First,
+    Last,
+    /// Where one stood that it takes the place of.
+    At(i64),
+}
+
 /// All addresses of a kernel.
 pub(crate) struct Addresses {
     /// By interface, in the order in which they were given.
@@ -151,12 +160,17 @@ impl Addresses {
         self.of(interface).map(InterfaceAddress::report).collect()
     }
 
-    /// Adds an address, at the front if it shall be the primary one; ENOBUFS beyond the limit.
+    /// Where an address of an interface stands.
+    pub(crate) fn place_of(&self, interface: u32, address: IpAddr) -> Option<Place> {
+        self.places.get(&(address, interface)).copied().map(Place::At)
+    }
+
+    /// Adds an address at a place that is free; ENOBUFS beyond the limit.
     pub(crate) fn insert(
         &mut self,
         interface: u32,
         entry: InterfaceAddress,
-        primary: bool,
+        place: Place,
     ) -> Result<(), Errno> {
         if self.count >= self.limit {
             return Err(Errno::NoBufs);
@@ -167,9 +181,10 @@ impl Addresses {
             *self.broadcasts.entry(broadcast).or_insert(0) += 1;
         }
         let mut of_interface = self.entries.range((interface, i64::MIN)..=(interface, i64::MAX));
-        let place = match primary {
-            true => of_interface.next().map_or(0, |((_, first), _)| first - 1),
-            false => of_interface.next_back().map_or(0, |((_, last), _)| last + 1),
+        let place = match place {
+            Place::First => of_interface.next().map_or(0, |((_, first), _)| first - 1),
+            Place::Last => of_interface.next_back().map_or(0, |((_, last), _)| last + 1),
+            Place::At(place) => place,
         };
         self.places.insert((entry.address, interface), place);
         *self.networks.entry((entry.network(), interface)).or_insert(0) += 1;
@@ -308,8 +323,8 @@ mod tests {
     #[test]
     fn the_source_lies_in_the_next_hops_subnet_if_one_does() {
         let mut table = addresses();
-        table.insert(2, entry("10.0.0.2", Some(24)), false).expect("room");
-        table.insert(2, entry("10.1.0.2", Some(24)), false).expect("room");
+        table.insert(2, entry("10.0.0.2", Some(24)), Place::Last).expect("room");
+        table.insert(2, entry("10.1.0.2", Some(24)), Place::Last).expect("room");
         let source = |hop: &str| {
             table.source_for(2, hop.parse().expect("an address"), true).map(|a| alloc::format!("{a}"))
         };
@@ -333,7 +348,7 @@ mod tests {
     #[test]
     fn addresses_beyond_the_limit_are_refused() {
         let mut table = Addresses::new(1, &mut Random::new([0; 16]));
-        table.insert(1, entry("10.0.0.1", None), false).expect("room");
-        assert_eq!(table.insert(1, entry("10.0.0.2", None), false), Err(Errno::NoBufs));
+        table.insert(1, entry("10.0.0.1", None), Place::Last).expect("room");
+        assert_eq!(table.insert(1, entry("10.0.0.2", None), Place::Last), Err(Errno::NoBufs));
     }
 }
