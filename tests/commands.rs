@@ -205,3 +205,14 @@ fn a_halted_server_is_gone() {
     eventually("nobody answers", || server.rump("ifconfig -l").status == 1);
     assert!(server.rump("ifconfig -l").refused().contains("rump client"), "named");
 }
+
+#[test]
+fn a_tool_whose_reader_is_gone_says_nothing() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    let rump = env!("CARGO_BIN_EXE_rump");
+    let line = format!("RUMP_SERVER={} {rump} ping -i 0.01 -c 100 10.0.0.1 | head -n 2", server.url());
+    let said = namespace.sh(&line);
+    assert_eq!(said.out.lines().count(), 2, "{}", said.out);
+    assert_eq!(said.err, "");
+}
