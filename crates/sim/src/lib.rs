@@ -4,7 +4,7 @@
 //!
 //! A [`World`] has [`Host`]s, each a whole kernel, whose [`Interface`]s are joined by [`Cable`]s with faults of every kind
 //! ([`Conditions`], [rules](Cable::rule), cuts). User code runs on hosts as async tasks ([`Host::spawn`]) with [`sleep`],
-//! [`timeout`] and [`UdpSocket`]; a [`Stranger`] speaks raw frames from outside. Everything random follows from the seed, and [`scenario`]
+//! [`timeout`] and [`UdpSocket`]; a [`Stranger`] speaks raw frames from outside. Everything random follows from the seed, and [`scenario()`]
 //! proves it by running a test twice.
 //!
 //! ```
