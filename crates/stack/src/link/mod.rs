@@ -109,11 +109,17 @@ impl Link {
             return Err(Errno::NoBufs);
         }
         note_sent(cx, interface, to, &frame);
-        match interface.port {
-            Some(port) => self.ports.push(port, frame),
-            None => self.loopback.push_back((index, to.ethertype, Received::from(frame))),
-        }
+        let Some(port) = interface.port else {
+            self.send_to_self(index, to.ethertype, &frame);
+            return Ok(());
+        };
+        self.ports.push(port, frame);
         Ok(())
+    }
+
+    #[cold]
+    fn send_to_self(&mut self, index: u32, ethertype: EtherType, frame: &Frame) {
+        self.loopback.push_back((index, ethertype, Received::from(frame.clone())));
     }
 
     /// The next packet that was sent to ourselves.

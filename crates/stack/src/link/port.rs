@@ -228,6 +228,7 @@ impl Ports {
     }
 
     /// Queues a frame that was not refused.
+    #[inline]
     pub(crate) fn push(&mut self, port: u32, frame: Frame) {
         let Some(open) = self.ports.get_mut(port as usize).and_then(Option::as_mut) else { return };
         open.queued_bytes += frame.len();
