@@ -54,7 +54,8 @@ fn the_longest_prefix_decides() {
         let (one, other) = (world.stranger(&near), world.stranger(&far));
         world.run_for(secs(20));
         let asked = |to: &str| {
-            (one.heard(), other.heard());
+            one.heard();
+            other.heard();
             bound(&host, "0.0.0.0:0").send_to(b"x", to).expect("a route");
             world.run_until_idle();
             [arps(&one.heard()), arps(&other.heard())]
