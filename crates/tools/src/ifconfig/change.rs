@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use rumpnet_proto::{AddressChange, InterfaceFlags, InterfaceReport, Request};
+use rumpnet_proto::{AddressChange, CloneName, InterfaceFlags, InterfaceReport, Request};
 use rumpnet_wire::ip::Cidr;
 
 use super::plan::{Addition, AddressStep, Plan, Step, mask_len};
@@ -22,10 +22,12 @@ pub(super) async fn carry_out(
         }
         return Err(Failure::Refused(absent.into()));
     }
-    let mut address = None;
+    let (mut address, mut canonical) = (None, None);
     if let Some(options) = plan.create {
         task.change(Request::CreateInterface { name: name.into(), options }).await?;
+        canonical = canonical_name(name);
     }
+    let name = canonical.as_deref().unwrap_or(name);
     if let Some(step) = plan.address {
         address = Some(address_request(task, name, step).await?);
     }
@@ -48,6 +50,12 @@ pub(super) async fn carry_out(
         task.change(Request::SetCapabilities { name, enable, disable }).await?;
     }
     Ok(notes)
+}
+
+/// The name that the kernel gives an interface: of `virt01` it makes `virt1`, which what follows must mean.
+fn canonical_name(name: &str) -> Option<String> {
+    let clone = CloneName::parse(name).and_then(|clone| clone.interface_name());
+    clone.ok().map(|name| name.as_str().into())
 }
 
 fn request(name: &str, step: Step) -> Request {

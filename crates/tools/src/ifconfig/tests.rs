@@ -191,6 +191,13 @@ fn interfaces_are_created_and_destroyed() {
 }
 
 #[test]
+fn what_follows_a_birth_means_the_interface_by_its_canonical_name() {
+    let create = Request::CreateInterface { name: "virt00".into(), options: CreateOptions::default() };
+    let address = add_to("virt0", add("10.0.0.2", Some(24)));
+    assert_eq!(shown("ifconfig virt00 create 10.0.0.2/24", [(create, DONE), (address, DONE)]), "");
+}
+
+#[test]
 fn refused_births_and_deaths_are_one_line_each() {
     let create = || create(CreateOptions::default());
     for (errno, text) in [
