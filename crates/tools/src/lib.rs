@@ -21,6 +21,8 @@ mod task;
 mod tcpdump;
 
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
 mod scripted;
 
 use clap::Command;

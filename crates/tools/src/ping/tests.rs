@@ -266,3 +266,16 @@ fn the_json_is_one_value_at_the_end() {
     assert_eq!(report["replies"], json!([reply]));
     assert_eq!(report["source"], json!("10.0.0.2"));
 }
+
+#[test]
+fn a_ping_has_the_members_of_the_guide() {
+    let error = EchoReply {
+        from: "10.0.0.254".parse().unwrap(),
+        ..reply(1, EchoOutcome::Error { kind: 3, code: 1 })
+    };
+    let down = ControlError::new(Operation::Echo, "", Errno::NetDown);
+    let refused = (Request::EchoSend { echo: ECHO, sequence: 2 }, Err(down));
+    let came = receive(100, vec![error]);
+    let calls = [open(), send(0), answered(0), send(1), came, refused, close()];
+    crate::guide::assert_documented(&said("ping --json -c 3 10.0.0.1", calls).json(), "transmitted");
+}
