@@ -180,6 +180,23 @@ fn a_receiver_with_a_smaller_mtu_counts_what_is_too_long_for_it() {
 }
 
 #[test]
+fn a_super_frame_is_too_long_where_its_segments_are() {
+    scenario(|world| {
+        let pair = acquainted(world);
+        pair.virt_b.mtu(1000);
+        let (sender, receiver) = (bound(&pair.a, "10.0.0.1:9"), bound(&pair.b, "10.0.0.2:9"));
+        // With 28 bytes of headers, segments of 972 bytes just fit.
+        for (segment, oversize) in [(972, 0), (973, 1)] {
+            let train = vec![7; 3000].into();
+            sender.send_train(train, segment, Some(([10, 0, 0, 2], 9).into())).expect("room");
+            world.run_until_idle();
+            assert_eq!(pair.b.drops(DropReason::LinkOversize), oversize, "{segment}");
+        }
+        assert_eq!(receiver.recv(&mut [0; 2000]).expect("the first train"), 972);
+    });
+}
+
+#[test]
 fn a_cut_cable_takes_the_carrier_and_what_is_under_way_and_heals_when_mended() {
     scenario(|world| {
         let pair = acquainted(world);

@@ -64,7 +64,7 @@ pub(super) fn determine_fault(
     if !interface.is_up() {
         return Some(DropReason::LinkDown);
     }
-    let wire_len = packet.offload.gso.map_or(packet.len(), |gso| usize::from(gso.size));
+    let wire_len = packet.offload.gso.map_or(packet.len(), |gso| offload::longest_segment(packet, gso));
     // A tagged frame is 4 bytes longer than the MTU says, on hardware too.
     let tag = if ethertype == EtherType::VLAN { 4 } else { 0 };
     if wire_len > interface.mtu as usize + tag {

@@ -50,6 +50,12 @@ pub(crate) fn segments(packet: &Received, gso: Gso, link_len: usize) -> (usize, 
     (payload.div_ceil(usize::from(gso.size).max(1)).max(1), headers)
 }
 
+/// Bytes of the longest packet that a super-frame says it stands for; its next bytes are the network header.
+pub(crate) fn longest_segment(packet: &Received, gso: Gso) -> usize {
+    let (_, headers) = segments(packet, gso, 0);
+    packet.len().min(headers + usize::from(gso.size))
+}
+
 fn kind_fits(kind: GsoKind, ethertype: EtherType, network: &[u8]) -> bool {
     let protocol = match ethertype {
         EtherType::IPV4 => network.get(9),
