@@ -2,7 +2,7 @@
 
 use std::time::Instant as Clock;
 
-use rumpnet_sim::{Config, UdpSocket, World};
+use rumpnet_sim::{Config, World, future};
 
 const PAIRS: u32 = 500;
 const DATAGRAMS: u32 = 1000;
@@ -29,7 +29,7 @@ fn play(world: &World) {
     for number in 0..PAIRS {
         for side in 1..=2 {
             let host = world.host(&format!("h{number}.{side}"));
-            let socket = UdpSocket::bind(&host, (host_address(side), 9)).expect("free");
+            let socket = future::UdpSocket::bind(&host, (host_address(side), 9)).expect("free");
             socket.connect((host_address(3 - side), 9)).expect("a route");
             drop(host.spawn(async move {
                 if side == 1 {

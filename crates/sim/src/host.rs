@@ -128,8 +128,11 @@ impl Wait for Host {
     }
 }
 
-/// An async UDP socket on a [`Host`], as `rumpnet::UdpSocket` is one on a kernel.
-pub type UdpSocket = rumpnet_sockets::UdpSocket<Host>;
+/// A UDP socket on a [`Host`] for the test itself, as `rumpnet::UdpSocket` is one on a kernel: while it waits, the world runs.
+pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Host>;
 
-/// A blocking UDP socket on a [`Host`], for the test itself: while it waits, the world runs.
-pub type BlockingUdpSocket = rumpnet_sockets::blocking::UdpSocket<Host>;
+/// Sockets for tasks.
+pub mod future {
+    /// A UDP socket on a host for async code, as `rumpnet::future::UdpSocket` is one on a kernel.
+    pub type UdpSocket = rumpnet_sockets::UdpSocket<crate::Host>;
+}

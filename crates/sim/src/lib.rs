@@ -4,20 +4,20 @@
 //!
 //! A [`World`] has [`Host`]s, each a whole kernel, whose [`Interface`]s are joined by [`Cable`]s with faults of every kind
 //! ([`Conditions`], [rules](Cable::rule), cuts). User code runs on hosts as async tasks ([`Host::spawn`]) with [`sleep`],
-//! [`timeout`] and [`UdpSocket`]; a [`Stranger`] speaks raw frames from outside. Everything random follows from the seed, and [`scenario()`]
+//! [`timeout`] and [sockets](future::UdpSocket); a [`Stranger`] speaks raw frames from outside. Everything random follows from the seed, and [`scenario()`]
 //! proves it by running a test twice.
 //!
 //! ```
 //! use std::time::Duration;
-//! use rumpnet_sim::{UdpSocket, scenario};
+//! use rumpnet_sim::{future, scenario};
 //!
 //! scenario(|world| {
 //!     let (a, b) = (world.host("a"), world.host("b"));
 //!     let cable = world.cable().set(|conditions| conditions.latency = Duration::from_millis(5));
 //!     cable.connect(&a.interface("virt0").address("10.0.0.1/24"));
 //!     cable.connect(&b.interface("virt0").address("10.0.0.2/24"));
-//!     let server = UdpSocket::bind(&b, "10.0.0.2:7").unwrap();
-//!     let client = UdpSocket::bind(&a, "10.0.0.1:0").unwrap();
+//!     let server = future::UdpSocket::bind(&b, "10.0.0.2:7").unwrap();
+//!     let client = future::UdpSocket::bind(&a, "10.0.0.1:0").unwrap();
 //!     a.spawn(async move { client.send_to(b"hello", "10.0.0.2:7").await });
 //!     let heard = b.block_on(async move { server.recv_from(&mut [0; 16]).await.unwrap().0 });
 //!     assert_eq!(heard, 5);
@@ -45,7 +45,7 @@ mod world;
 
 pub use cable::{Cable, CableCounters, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
-pub use host::{BlockingUdpSocket, Host, UdpSocket};
+pub use host::{Host, UdpSocket, future};
 pub use interface::Interface;
 pub use scenario::{assert_deterministic, scenario};
 pub use stranger::{Heard, Stranger};

@@ -3,8 +3,9 @@
 mod support;
 
 use rumpnet_sim::{
-    CableCounters, Conditions, Host, UdpSocket, World,
+    CableCounters, Conditions, Host, World,
     buffer::{Checksum, Gso, GsoKind, Offload},
+    future,
     proto::{Counter, DropReason, InterfaceFlags},
     scenario, sleep,
     wire::ethernet::EtherType,
@@ -44,7 +45,7 @@ fn every_frame_on_a_bad_cable_is_accounted_for() {
             }
         });
         let receiver = bound(&pair.b, "10.0.0.2:9");
-        let sender = UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free");
+        let sender = future::UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free");
         drop(pair.a.spawn(async move {
             for number in 0..2000_usize {
                 // Now and then the neighbour is lost, and with it what waits for it.
@@ -141,7 +142,7 @@ fn programs_that_answer_each_other_for_ever_are_found_out() {
     world.set_patience(10_000);
     let host = world.host("a");
     for (local, remote) in [("127.0.0.1:1", "127.0.0.1:2"), ("127.0.0.1:2", "127.0.0.1:1")] {
-        let socket = UdpSocket::bind(&host, local).expect("free");
+        let socket = future::UdpSocket::bind(&host, local).expect("free");
         drop(host.spawn(async move {
             let mut buffer = [0; 8];
             loop {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rumpnet_sim::{
-    BlockingUdpSocket, Elapsed, UdpSocket, World, assert_deterministic,
+    Elapsed, UdpSocket, World, assert_deterministic, future,
     proto::{Counter, DropReason, Severity},
     scenario, sleep, timeout,
     wire::pcapng::{Block, Direction, blocks},
@@ -81,7 +81,7 @@ fn a_task_may_start_others_and_wait_for_them() {
 fn a_timeout_ends_a_wait_and_nothing_else() {
     scenario(|world| {
         let pair = Pair::new(world);
-        let socket = UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free");
+        let socket = future::UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free");
         let waits = socket.clone();
         let early = pair.b.block_on(async move {
             timeout(ms(100), async { waits.recv_from(&mut [0; 8]).await.map(|(len, _)| len) }).await
@@ -219,7 +219,7 @@ fn waiting_for_what_never_happens_is_found_out() {
 fn a_blocking_call_inside_a_task_is_refused_and_not_a_standstill() {
     scenario(|world| {
         let host = world.host("a");
-        let socket = BlockingUdpSocket::bind(&host, "127.0.0.1:9").expect("free");
+        let socket = UdpSocket::bind(&host, "127.0.0.1:9").expect("free");
         let error = host.block_on(async move { socket.recv(&mut [0; 8]).map(|_| ()) });
         assert!(error.is_err());
     });
@@ -240,7 +240,7 @@ fn one_program_runs_on_any_host_that_has_sockets() {
         let pair = Pair::new(world);
         pair.cable.set(|conditions| (conditions.loss, conditions.latency) = (0.3, ms(20)));
         drop(pair.b.spawn(echo(pair.b.clone())));
-        let client = UdpSocket::bind(&pair.a, "10.0.0.1:0").expect("a port");
+        let client = future::UdpSocket::bind(&pair.a, "10.0.0.1:0").expect("a port");
         let tries = pair.a.block_on(async move {
             client.connect("10.0.0.2:7").expect("a route");
             for tries in 1.. {

@@ -5,7 +5,7 @@ mod support;
 use std::{io::ErrorKind, net::Ipv4Addr, time::Duration};
 
 use rumpnet_sim::{
-    BlockingUdpSocket, Offloads, SocketOption, UdpSocket,
+    Offloads, SocketOption, UdpSocket, future,
     proto::{Counter, DropReason},
     scenario, sleep, timeout,
     wire::{
@@ -19,7 +19,7 @@ use support::{A, Pair, S, Visited, bound, header, ms, packet, packets, secs, udp
 fn an_address_is_bound_once_and_only_if_it_is_ours() {
     scenario(|world| {
         let pair = Pair::new(world);
-        let bind = |local: &str| BlockingUdpSocket::bind(&pair.a, local).map_err(|error| error.kind());
+        let bind = |local: &str| UdpSocket::bind(&pair.a, local).map_err(|error| error.kind());
         let first = bind("10.0.0.1:9").expect("free");
         assert_eq!(bind("10.0.0.1:9").err(), Some(ErrorKind::AddrInUse));
         assert_eq!(bind("10.0.0.77:9").err(), Some(ErrorKind::AddrNotAvailable));
@@ -182,9 +182,9 @@ fn a_sender_waits_for_room_and_nothing_it_sends_is_lost() {
     scenario(|world| {
         let pair = Pair::new(world);
         pair.cable.set(|conditions| conditions.bandwidth = Some(8_000_000));
-        let sender = UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free");
+        let sender = future::UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free");
         sender.set_option(SocketOption::SendBuffer(10_000)).expect("in range");
-        let receiver = UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free");
+        let receiver = future::UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free");
         let received = pair.b.spawn(async move {
             let mut buffer = [0; 1000];
             for number in 0..200_u8 {
@@ -270,7 +270,7 @@ fn the_loopback_needs_no_cable_and_no_arp() {
     scenario(|world| {
         let host = world.host("a");
         host.interface("virt0").address("10.0.0.1/24");
-        let server = UdpSocket::bind(&host, "0.0.0.0:7").expect("free");
+        let server = future::UdpSocket::bind(&host, "0.0.0.0:7").expect("free");
         drop(host.spawn(async move {
             let mut buffer = [0; 64];
             loop {
@@ -305,8 +305,8 @@ fn a_task_that_waits_for_a_socket_is_woken_by_each_datagram() {
     scenario(|world| {
         let pair = Pair::new(world);
         let (sender, receiver) = (
-            UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free"),
-            UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free"),
+            future::UdpSocket::bind(&pair.a, "10.0.0.1:9").expect("free"),
+            future::UdpSocket::bind(&pair.b, "10.0.0.2:9").expect("free"),
         );
         drop(pair.a.spawn(async move {
             for number in 0..5 {

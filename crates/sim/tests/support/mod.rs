@@ -5,7 +5,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use rumpnet_sim::{
-    BlockingUdpSocket, Cable, Heard, Host, Interface, Stranger, World,
+    Cable, Heard, Host, Interface, Stranger, UdpSocket, World,
     proto::{EchoOptions, EchoReply, Reply, Request},
     wire::{
         arp, checksum,
@@ -112,8 +112,8 @@ pub fn ping_with(world: &World, host: &Host, to: &str, size: u16, ttl: Option<u8
 }
 
 /// A blocking socket.
-pub fn bound(host: &Host, local: &str) -> BlockingUdpSocket {
-    BlockingUdpSocket::bind(host, local).expect("a free address of this host")
+pub fn bound(host: &Host, local: &str) -> UdpSocket {
+    UdpSocket::bind(host, local).expect("a free address of this host")
 }
 
 pub fn frame(
