@@ -93,10 +93,43 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Runs `rump` in the namespace, without a server.
+    pub fn rump(&self, words: &str) -> Said {
+        let mut command = self.command("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_rump")]).args(words.split_whitespace());
+        command.output().expect("timeout is there (package coreutils)").into()
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         let deleted = Command::new("ip").args(["netns", "delete", &self.name]).status();
         assert!(deleted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+/// A directory that is gone when the test is over.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// A fresh one, which everybody may enter.
+    pub fn new() -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rumpnet-test-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary directory");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _kept = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -158,10 +191,26 @@ impl<'a> Server<'a> {
         self.child.id()
     }
 
-    /// Kills the server without a word and starts it anew.
-    pub fn kill_and_restart(&mut self) {
+    /// Kills the server without a word.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
+    }
+
+    /// Waits for the server to end by itself.
+    #[track_caller]
+    pub fn end(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        eventually("the server ends", || {
+            status = self.child.try_wait().expect("it can be waited for");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+
+    /// Kills the server without a word and starts it anew.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
         self.child = Self::spawn(self.namespace, &self.directory, &[]);
         self.wait();
     }

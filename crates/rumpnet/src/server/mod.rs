@@ -130,8 +130,10 @@ impl Shared {
             session.close_all(self);
             session.hang_up_after_this_call();
         }
-        let clients = self.clients();
-        let _left = self.ended.wait_timeout_while(clients, FAREWELL, |clients| !clients.sessions.is_empty());
+        let waited =
+            self.ended.wait_timeout_while(self.clients(), FAREWELL, |clients| !clients.sessions.is_empty());
+        // With it the lock is given back.
+        drop(waited);
         self.sessions().iter().for_each(|session| session.hang_up());
     }
 
