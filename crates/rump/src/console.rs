@@ -7,7 +7,7 @@ use std::{
     fs::File,
     future::Future,
     io::{self, ErrorKind, Read, Write},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::BorrowedFd,
     pin::pin,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},

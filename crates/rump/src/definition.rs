@@ -2,11 +2,19 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::{completions, links, list, manual, server};
+use crate::{completions, doctor, host, links, list, manual, server};
 
 /// The commands that are not tools of a kernel.
 pub(crate) fn own_commands() -> Vec<Command> {
-    vec![server::command(), list::command(), links::command(), manual::command(), completions::command()]
+    vec![
+        completions::command(),
+        doctor::command(),
+        host::command(),
+        links::command(),
+        list::command(),
+        manual::command(),
+        server::command(),
+    ]
 }
 
 /// The whole program.
@@ -40,4 +48,15 @@ fn options() -> [Arg; 2] {
         .value_parser(value_parser!(u32).range(1..))
         .help("Wait so long for the server; 10 by default");
     [server, timeout]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent_and_every_command_says_what_it_does() {
+        program().debug_assert();
+        assert!(program().get_subcommands().all(|command| command.get_about().is_some()));
+    }
 }

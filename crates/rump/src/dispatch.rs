@@ -9,7 +9,7 @@ use rumpnet_tools::Status;
 use crate::{
     completions,
     console::{self, Terminal},
-    definition,
+    definition, doctor, host,
     interrupt::Interrupt,
     links, list, locate, manual, output, server,
 };
@@ -79,6 +79,8 @@ fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
     match matches.subcommand() {
         Some(("server", matches)) => server::run(matches),
         Some(("list", matches)) => list::run(matches, finding.address().ok().as_ref()),
+        Some(("doctor", matches)) => doctor::run(matches),
+        Some(("host", matches)) => host::run(matches),
         Some(("links", matches)) => links::run(matches),
         Some(("man", matches)) => manual::run(matches),
         Some(("completions", matches)) => completions::run(matches),
@@ -107,7 +109,7 @@ fn run_found_tool(program: &str, arguments: &[String], finding: &Finding) -> Sta
         Err(reason) => return output::failed(program, reason),
     };
     let interrupt = if INTERRUPTIBLE.contains(&program.trim_start_matches("rump.")) {
-        Interrupt::default()
+        Interrupt::on_signal()
     } else {
         Interrupt::default()
     };

@@ -10,6 +10,8 @@ mod completions;
 mod console;
 mod definition;
 mod dispatch;
+mod doctor;
+mod host;
 mod interrupt;
 mod links;
 mod list;

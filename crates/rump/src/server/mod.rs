@@ -5,18 +5,29 @@
 mod netbsd;
 mod options;
 
+use std::{
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    thread,
+    time::Duration,
+};
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rumpnet::{
     Kernel,
     client::Address,
     server::{Limits, Listener, Server},
 };
-use rumpnet_proto::{Request, Severity};
+use rumpnet_host::process::{self, Signal, Signals};
+use rumpnet_proto::Severity;
 use rumpnet_tools::Status;
 
-use crate::{locate, output};
+use crate::{console, locate, output};
 pub(crate) use netbsd::{NAMES, command as netbsd_command, run as run_as_netbsd};
 use options::{Options, host_end, preset};
+
+/// Stack of the thread that waits for signals.
+const SIGNAL_STACK_BYTES: usize = 64 * 1024;
 
 pub(crate) fn command() -> Command {
     Command::new("server")
@@ -64,9 +75,15 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
     };
     let served = address.and_then(|address| {
         let listener = bind(&address, url.is_none())?;
-        serve(listener, &options)
+        Running::start(listener, &options)
     });
-    served.map_or_else(|reason| output::failed("rump server", reason), |()| Status::SUCCESS)
+    match served {
+        Ok(running) => {
+            running.run();
+            Status::SUCCESS
+        }
+        Err(reason) => output::failed("rump server", reason),
+    }
 }
 
 /// Takes the socket, in a directory made for it if that is the default one.
@@ -79,15 +96,47 @@ fn bind(address: &Address, is_default: bool) -> Result<Listener, String> {
     Listener::bind(address.path()).map_err(|error| said(&std::io::Error::from(error)))
 }
 
-/// Runs a kernel and serves it until it is halted.
-fn serve(listener: Listener, options: &Options) -> Result<(), String> {
-    let url = format!("unix://{}", listener.path().display());
-    let kernel = options.boot()?;
-    kernel.log(Severity::Info, format!("rumpnet {} serves at {url}", env!("CARGO_PKG_VERSION")));
-    let server = Server::start(listener, kernel.clone(), Limits::default())
-        .map_err(|error| format!("{url}: {error}"))?;
-    kernel.wait_halt(None);
-    server.stop();
-    kernel.shutdown();
-    Ok(())
+/// A kernel that is served.
+struct Running {
+    kernel: Kernel,
+    server: Server,
+}
+
+impl Running {
+    /// Boots a kernel and serves it. From now on it ends by a signal as by a halt.
+    fn start(listener: Listener, options: &Options) -> Result<Self, String> {
+        let url = format!("unix://{}", listener.path().display());
+        let said = |error: io::Error| format!("{url}: {error}");
+        let signals = Signals::take().map_err(|errno| said(errno.into()))?;
+        let kernel = options.boot()?;
+        kernel.log(Severity::Info, format!("rumpnet {} serves at {url}", env!("CARGO_PKG_VERSION")));
+        let server = Server::start(listener, kernel.clone(), Limits::default()).map_err(said)?;
+        let halted = kernel.clone();
+        let wait = thread::Builder::new().name("rump-signals".to_owned()).stack_size(SIGNAL_STACK_BYTES);
+        wait.spawn(move || halt_on_signal(&signals, &halted)).map_err(said)?;
+        Ok(Self { kernel, server })
+    }
+
+    /// Returns when the kernel is halted and everything is given back.
+    fn run(self) {
+        // Without a service manager there is nobody to be told.
+        let _told = process::notify("READY=1");
+        self.kernel.wait_halt(None);
+        let _told = process::notify("STOPPING=1");
+        self.server.stop();
+        self.kernel.shutdown();
+    }
+}
+
+/// Halts the kernel when a signal comes; a server without a terminal does not mind that it hangs up.
+fn halt_on_signal(signals: &Signals, kernel: &Kernel) {
+    loop {
+        console::is_readable(signals.as_fd(), Duration::MAX);
+        match signals.receive() {
+            Ok(Some(Signal::HangUp)) if !io::stdin().is_terminal() => {}
+            // The wait was ended by something else, such as SIGCONT.
+            Ok(None) => {}
+            _ => return kernel.halt(),
+        }
+    }
 }

@@ -3,11 +3,14 @@
 //! The URL must be given. Once the socket is bound and the kernel booted it daemonises, and the parent ends with 0 when the
 //! server can be reached; `-s` keeps it in the foreground.
 
+use std::io;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rumpnet::{Config, client::Address};
+use rumpnet_host::process::{self, Background};
 use rumpnet_tools::Status;
 
-use super::{bind, options::Options, serve};
+use super::{Running, bind, options::Options};
 use crate::output;
 
 /// The names by which NetBSD's servers are called.
@@ -59,18 +62,55 @@ pub(crate) fn run(program: &str, arguments: &[String]) -> Status {
             return output::failed(program, text.strip_prefix("error: ").unwrap_or(&text).trim_end());
         }
     };
-    match start(&matches) {
-        Ok(()) => Status::SUCCESS,
+    let judged = address(&matches).and_then(|address| Ok((address, options(&matches)?)));
+    match judged {
+        Err(reason) => output::failed(program, reason),
+        Ok((address, options)) if matches.get_flag("s") => in_foreground(program, &address, &options),
+        Ok((address, options)) => in_background(program, &address, &options),
+    }
+}
+
+fn address(matches: &ArgMatches) -> Result<Address, String> {
+    let url = matches.get_one::<String>("URL").map(String::as_str).unwrap_or_default();
+    let address: Address = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    address.absolute().map_err(|error| format!("{url}: {error}"))
+}
+
+fn start(address: &Address, options: &Options) -> Result<Running, String> {
+    Running::start(bind(address, false)?, options)
+}
+
+fn in_foreground(program: &str, address: &Address, options: &Options) -> Status {
+    match start(address, options) {
+        Ok(running) => {
+            running.run();
+            Status::SUCCESS
+        }
         Err(reason) => output::failed(program, reason),
     }
 }
 
-fn start(matches: &ArgMatches) -> Result<(), String> {
-    let url = matches.get_one::<String>("URL").map(String::as_str).unwrap_or_default();
-    let address: Address = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    let options = options(matches)?;
-    let listener = bind(&address, false)?;
-    serve(listener, &options)
+/// The child serves; the parent ends when the child can be reached, or has said why not.
+fn in_background(program: &str, address: &Address, options: &Options) -> Status {
+    let child = match process::fork_to_background() {
+        Ok(Background::Parent(parent)) => return Status(parent.wait()),
+        Ok(Background::Child(child)) => child,
+        Err(errno) => return output::failed(program, io::Error::from(errno)),
+    };
+    match start(address, options) {
+        Ok(running) => {
+            // If the terminal cannot be let go, the server can be reached all the same.
+            let _still_there = child.ready();
+            running.run();
+            Status::SUCCESS
+        }
+        Err(reason) => {
+            let status = output::failed(program, reason);
+            // The parent fails even if it hears nothing.
+            let _unheard = child.failed(status.0);
+            status
+        }
+    }
 }
 
 /// The options, all of which are judged before anything is done.

@@ -127,7 +127,13 @@ impl Client {
     }
 
     fn next_answer(&self, buffer: &mut [u8]) -> Result<Answer, ControlError> {
-        let message = self.socket.receive(buffer, 0).map_err(|errno| self.broken(&errno.into()))?;
+        let received = self.socket.receive(buffer, 0).map_err(io::Error::from);
+        let message = match received {
+            // That our call was not read is told first; behind it there may be the server's word why.
+            Err(error) if is_gone(&error) => self.socket.receive(buffer, 0).map_err(io::Error::from),
+            received => received,
+        };
+        let message = message.map_err(|error| self.broken(&error))?;
         if message.len == 0 {
             return Err(self.gone());
         }
