@@ -427,8 +427,7 @@ fn servers_at_the_default_place_are_found_and_listed() {
     };
     let run = |words: &[&str]| -> Said { as_nobody(words).output().expect("setpriv is there").into() };
     assert_eq!(run(&["list"]).ok(), "");
-    let mut server =
-        as_nobody(&["server", "--name", "found"]);
+    let mut server = as_nobody(&["server", "--name", "found"]);
     let mut server = quiet(&mut server).spawn().expect("rump was built");
     eventually("the server answers", || run(&["ifconfig", "-l"]).status == 0);
     let listed = run(&["list"]).ok();

@@ -2,12 +2,13 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::{completions, doctor, host, links, list, manual, server};
+use crate::{completions, demo, doctor, host, links, list, manual, server};
 
 /// The commands that are not tools of a kernel.
 pub(crate) fn own_commands() -> Vec<Command> {
     vec![
         completions::command(),
+        demo::command(),
         doctor::command(),
         host::command(),
         links::command(),

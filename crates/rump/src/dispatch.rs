@@ -9,7 +9,7 @@ use rumpnet_tools::Status;
 use crate::{
     completions,
     console::{self, Terminal},
-    definition, doctor, host,
+    definition, demo, doctor, host,
     interrupt::Interrupt,
     links, list, locate, manual, output, server,
 };
@@ -79,6 +79,7 @@ fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
     match matches.subcommand() {
         Some(("server", matches)) => server::run(matches),
         Some(("list", matches)) => list::run(matches, finding.address().ok().as_ref()),
+        Some(("demo", matches)) => demo::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("host", matches)) => host::run(matches),
         Some(("links", matches)) => links::run(matches),

@@ -9,6 +9,7 @@
 mod completions;
 mod console;
 mod definition;
+mod demo;
 mod dispatch;
 mod doctor;
 mod host;

@@ -24,6 +24,7 @@ use rumpnet_tools::Status;
 
 use crate::{console, locate, output};
 pub(crate) use netbsd::{NAMES, command as netbsd_command, run as run_as_netbsd};
+pub(crate) use options::make_private_directory;
 use options::{Options, host_end, preset};
 
 /// Stack of the thread that waits for signals.

@@ -49,7 +49,7 @@ pub(super) fn host_end(word: &str) -> Result<(String, String), String> {
 }
 
 /// Makes a directory for this user alone, if it is not there.
-pub(super) fn make_private_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn make_private_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 

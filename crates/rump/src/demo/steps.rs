@@ -1,0 +1,210 @@
+//! The steps of the demo: which one the host allows, setting it up, undoing it.
+
+use std::{io, process};
+
+use rumpnet::{Config, Kernel, link, wire::ip::Cidr};
+use rumpnet_host::{
+    HostError, Tap, TapOptions,
+    namespace::{self, Own},
+    netlink::Netlink,
+};
+use rumpnet_proto::CreateOptions;
+
+use super::{
+    Wanted,
+    network::{Known, Network},
+};
+use crate::output;
+
+/// The most taps that are looked at for a free name.
+const NAMES: u32 = 1000;
+
+/// How the demo will be shown.
+pub(super) enum Stage {
+    /// On a tap of the host.
+    Tap { tap: String, network: Network },
+    /// In a network of our own, which we have entered.
+    Namespace { own: Own, network: Network },
+    /// Two kernels in this process.
+    Pair { network: Network },
+}
+
+/// An interface of the host by its index, and the address that we gave it.
+type Given = Option<(u32, Cidr)>;
+
+/// A stage that is set: what plays on it.
+pub(super) struct Set {
+    /// The kernel that is shown.
+    pub(super) kernel: Kernel,
+    /// What to say about it.
+    pub(super) text: String,
+    /// The other kernel of a pair.
+    other: Option<Kernel>,
+    /// Whom the one kernel of a pair pings.
+    target: Option<Cidr>,
+    /// An address that we gave to an interface of the host that may outlive us.
+    given: Given,
+}
+
+/// Finds out what the host allows, and says why it is not more. To be called while there is one thread.
+pub(super) fn determine(wanted: &Wanted) -> Result<Stage, String> {
+    let refusal = match try_tap(wanted)? {
+        Ok(stage) => return Ok(stage),
+        Err(refusal) => refusal,
+    };
+    if wanted.require_tap {
+        return Err(in_words("no tap", &refusal));
+    }
+    say(&in_words("The host refuses a tap", &refusal));
+    let network = wanted.network.unwrap_or_default();
+    let refusal = match namespace::enter_own_network() {
+        Ok(own) => {
+            say("Going on in a network namespace of its own.");
+            return Ok(Stage::Namespace { own, network });
+        }
+        Err(refusal) => refusal,
+    };
+    say(&in_words("The host refuses a namespace, too", &refusal));
+    say("Going on with two kernels joined in this process.");
+    Ok(Stage::Pair { network })
+}
+
+fn say(line: &str) {
+    // Nobody reads: what is said next will show that.
+    let _unread = output::print(&format!("{line}\n"));
+}
+
+/// A refusal and the command that lifts it.
+fn in_words(what: &str, refusal: &HostError) -> String {
+    let reason = io::Error::from_raw_os_error(refusal.errno);
+    let cause = format!("{what}: {} {}: {reason}", refusal.operation, refusal.object);
+    let remedy = refusal.hint.as_deref().map(|hint| format!("\n  what lifts it: {hint}"));
+    cause + &remedy.unwrap_or_default()
+}
+
+/// The tap step: a network that the host does not know, a tap that is not there, and whether the host lets us make it.
+fn try_tap(wanted: &Wanted) -> Result<Result<Stage, HostError>, String> {
+    let (known, names) = look_around().map_err(|error| format!("the host's networks: {error}"))?;
+    let free = (0..NAMES).map(|number| format!("tap{number}")).find(|name| !names.contains(name));
+    let Some(tap) = wanted.tap.clone().or(free) else { return Err("every tap's name is taken".to_owned()) };
+    // Made and removed again: the kernel makes its own, and a process with threads could no longer enter a namespace.
+    let probe = Tap::open(&TapOptions { up: false, ..TapOptions::new(&tap) });
+    if let Err(refusal) = probe {
+        return Ok(Err(refusal));
+    }
+    drop(probe);
+    let network = match wanted.network {
+        Some(network) if wanted.tap.is_none() && known.overlap(network.address).is_some() => {
+            let words = known.overlap(network.address).unwrap_or_default();
+            return Err(format!("{} overlaps with the host's {words}", network.address.network()));
+        }
+        Some(network) => network,
+        None => {
+            let (network, told) = Network::free(&known)?;
+            told.iter().for_each(|line| say(&format!("{line}; taking another network.")));
+            network
+        }
+    };
+    Ok(Ok(Stage::Tap { tap, network }))
+}
+
+/// The networks that the host knows, and the names of its interfaces.
+fn look_around() -> io::Result<(Known, Vec<String>)> {
+    let mut netlink = Netlink::open()?;
+    let known = Known::new(&netlink.addresses()?, &netlink.routes()?);
+    Ok((known, netlink.links()?.into_iter().map(|link| link.name).collect()))
+}
+
+impl Stage {
+    /// Boots what the stage needs.
+    pub(super) fn set(self) -> Result<Set, String> {
+        match self {
+            Self::Tap { tap, network } => {
+                let (kernel, given) = on_host(&tap, &network)?;
+                let (address, host) = (network.address, network.host);
+                let target = address.address();
+                let text = format!(
+                    "A kernel answers at {address}, on virt0; its cable ends at {tap} of this host, {host}.\nTry, from another terminal:\n  ping {target}\n"
+                );
+                Ok(Set { kernel, text, other: None, target: None, given })
+            }
+            Self::Namespace { own, network } => {
+                let (kernel, given) = on_host("tap0", &network)?;
+                let (address, host, target) = (network.address, network.host, network.address.address());
+                let enter = match own {
+                    Own::Network => format!("nsenter -t {} -n", process::id()),
+                    Own::UserAndNetwork => {
+                        format!("nsenter -t {} -U -n --preserve-credentials", process::id())
+                    }
+                };
+                let text = format!(
+                    "A kernel answers at {address}, on virt0; its cable ends in a namespace of its own, {host}.\nTry, from another terminal:\n  {enter} ping {target}\n"
+                );
+                Ok(Set { kernel, text, other: None, target: None, given })
+            }
+            Self::Pair { network } => pair(&network),
+        }
+    }
+}
+
+/// A kernel whose virt0 ends at an interface of the host, with an address at both ends.
+fn on_host(tap: &str, network: &Network) -> Result<(Kernel, Given), String> {
+    let kernel = boot("demo")?;
+    let options = CreateOptions { host_end: Some(tap.to_owned()), ..CreateOptions::default() };
+    kernel.create_with("virt0", &options).map_err(|error| error.to_string())?;
+    kernel.add_address("virt0", network.address).map_err(|error| error.to_string())?;
+    let given = give_address(tap, network.host).map_err(|error| {
+        kernel.shutdown();
+        format!("{tap}: {}: {error}", network.host)
+    })?;
+    Ok((kernel, given))
+}
+
+/// Gives the host's end its address; none if it had it before.
+fn give_address(tap: &str, address: Cidr) -> io::Result<Given> {
+    let mut netlink = Netlink::open()?;
+    let index = netlink.link(tap)?.index;
+    match netlink.add_address(index, address.address(), address.prefix_len()).map_err(io::Error::from) {
+        Ok(()) => Ok(Some((index, address))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Two kernels, virt0 of the one joined with virt0 of the other.
+fn pair(network: &Network) -> Result<Set, String> {
+    let (one_end, other_end) = link::channel::pair();
+    let (kernel, other) = (boot("demo")?, boot("demo-peer")?);
+    for (kernel, end, address) in [(&kernel, one_end, network.host), (&other, other_end, network.address)] {
+        kernel.attach("virt0", Box::new(end), None).map_err(|error| error.to_string())?;
+        kernel.add_address("virt0", address).map_err(|error| error.to_string())?;
+    }
+    let text = format!(
+        "Two kernels, {} and {}, are joined in this process. One pings the other:\n",
+        network.host, network.address
+    );
+    Ok(Set { kernel, text, other: Some(other), target: Some(network.address), given: None })
+}
+
+fn boot(name: &str) -> Result<Kernel, String> {
+    let kernel = Kernel::builder().name(name).config(Config::server()).boot();
+    kernel.map_err(|error| format!("cannot boot: {error}"))
+}
+
+impl Set {
+    /// The words of a ping from the one kernel of a pair to the other.
+    pub(super) fn ping_words(&self) -> Option<Vec<String>> {
+        let target = self.target?.address().to_string();
+        Some(["ping", "-c", "5", &target].map(str::to_owned).to_vec())
+    }
+
+    /// Undoes everything: the host is left as it was found.
+    pub(super) fn undo(self) {
+        if let (Some((index, address)), Ok(mut netlink)) = (self.given, Netlink::open()) {
+            // It goes with a tap of our making; on one that was there before, it must go by itself.
+            let _gone = netlink.delete_address(index, address.address(), address.prefix_len());
+        }
+        self.kernel.shutdown();
+        self.other.iter().for_each(Kernel::shutdown);
+    }
+}
