@@ -1,10 +1,13 @@
 //! Scenarios: tests that are run twice, because a world that differs from itself has broken the first law.
 
+use std::panic::Location;
+
 use crate::{World, trace::Trace};
 
 /// Runs a scenario twice, in two worlds of the same seed, and compares every frame, message and output with its time.
 ///
-/// The seed follows from the name of the test, so that tests differ and stay the same; `RUMPNET_SEED` overrules it.
+/// The seed follows from the name of the test, so that tests differ and stay the same; `RUMPNET_SEED` overrules it. Where tests
+/// run on the main thread, which has another name, it follows from the place of the call.
 ///
 /// ```
 /// rumpnet_sim::scenario(|world| {
@@ -16,9 +19,11 @@ use crate::{World, trace::Trace};
 /// # Panics
 ///
 /// If the scenario does, or if its two runs differ.
+#[track_caller]
 pub fn scenario(scenario: impl Fn(&World)) {
-    let thread = std::thread::current();
-    assert_deterministic(seed_of(thread.name().unwrap_or("scenario")), scenario);
+    let (thread, place) = (std::thread::current(), Location::caller().to_string());
+    let test = thread.name().filter(|name| *name != "main");
+    assert_deterministic(seed_of(test.unwrap_or(&place)), scenario);
 }
 
 /// As [`scenario`], with a seed of the caller's choice.

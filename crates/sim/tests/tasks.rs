@@ -131,6 +131,7 @@ fn a_failed_test_leaves_its_seed_and_a_capture() {
     let output = Command::new(program)
         .args(["--exact", "a_scenario_fails_when_it_is_told_to", "--nocapture"])
         .envs([(FAIL, "1"), ("RUMPNET_SEED", "43")])
+        .env_remove("RUST_TEST_THREADS")
         .output()
         .expect("this program runs");
     let said = String::from_utf8_lossy(&output.stderr);
