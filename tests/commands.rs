@@ -216,3 +216,18 @@ fn a_tool_whose_reader_is_gone_says_nothing() {
     assert_eq!(said.out.lines().count(), 2, "{}", said.out);
     assert_eq!(said.err, "");
 }
+
+#[test]
+fn an_interrupted_ping_prints_its_statistics() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    let rump = env!("CARGO_BIN_EXE_rump");
+    let line = format!(
+        "RUMP_SERVER={} timeout --preserve-status -s INT 1 {rump} ping -i 0.1 10.0.0.1",
+        server.url()
+    );
+    let said = namespace.sh(&line);
+    assert_eq!(said.status, 0, "{}", said.err);
+    assert!(said.out.contains("\n----10.0.0.1 PING Statistics----\n"), "{}", said.out);
+    assert!(said.out.contains("packets received, 0.0% packet loss\nround-trip"), "{}", said.out);
+}
