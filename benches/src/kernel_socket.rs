@@ -3,10 +3,11 @@
 use std::{
     io::{ErrorKind, IoSlice, IoSliceMut, Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg,
     sendmmsg, sendmsg, setsockopt, sockopt,
@@ -59,18 +60,19 @@ fn ping_once(socket: &Socket, sequence: u16) -> Result<f64, Failure> {
     Ok(start.elapsed().as_secs_f64() * 1e6)
 }
 
-/// How often a process that starts is asked.
-const ASK: Duration = Duration::from_micros(100);
+/// How often a process that starts is asked. Time-outs of sockets count in ticks, which are too long.
+const ASK: Duration = Duration::from_micros(50);
 
 /// Asks [`PEER`] again and again until it answers; an error after `limit`.
 pub(crate) fn await_first_answer(limit: Duration) -> Result<(), Failure> {
     let socket = ping_socket()?;
-    socket.set_read_timeout(Some(ASK))?;
+    socket.set_nonblocking(true)?;
     let request = echo_request(0);
     let until = Instant::now() + limit;
     while Instant::now() < until {
         // There is no carrier until somebody holds the tap.
         let _refused = (&mut &socket).write(&request);
+        ppoll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], Some(ASK.into()), None)?;
         match await_reply(&socket, 0) {
             Ok(()) => return Ok(()),
             Err(error) => excuse_silence(error)?,
@@ -82,7 +84,7 @@ pub(crate) fn await_first_answer(limit: Duration) -> Result<(), Failure> {
 /// Nothing yet is not a failure of the trial.
 fn excuse_silence(error: Failure) -> Result<(), Failure> {
     match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-        Some(ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::HostUnreachable) => Ok(()),
+        Some(ErrorKind::WouldBlock | ErrorKind::HostUnreachable) => Ok(()),
         _ => Err(error),
     }
 }

@@ -30,6 +30,8 @@ const PARALLEL: usize = 100;
 const KERNELS: usize = 1000;
 /// How long idle kernels are watched.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long new addresses are probed for and announced, and a little more (RFC 5227 section 1.1).
+const SETTLED: Duration = Duration::from_secs(12);
 /// How long a started process may take until it answers.
 const START: Duration = Duration::from_secs(5);
 
@@ -163,8 +165,7 @@ fn kernels() -> Result<Figures, Failure> {
         kernels.push((kernel, far));
     }
     let held = (resident(own)? - before) / KERNELS as f64;
-    // Announcements of the new addresses are over by then.
-    thread::sleep(8 * IDLE);
+    thread::sleep(SETTLED);
     let began = cpu_time()?;
     thread::sleep(IDLE);
     let idle = cpu_time()? - began;
