@@ -1,7 +1,8 @@
-//! Readiness: one epoll descriptor, and an eventfd by which other threads end a wait.
+//! Readiness: one epoll descriptor, an eventfd by which other threads end a wait, and an alarm that ends it at its time.
 //!
 //! Descriptors are named by a token of the caller's choice and reported for as long as they are ready. Waits are as exact as the
-//! clock: epoll_pwait2(2) takes nanoseconds.
+//! clock: epoll_pwait2(2) takes nanoseconds. An alarm that stays where it is costs a wait nothing, while a limit is set and
+//! taken back by the kernel each time.
 
 use std::{
     io,
@@ -12,10 +13,14 @@ use std::{
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
     io::Errno,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
 
 /// The token of the eventfd, which no caller may use.
 const WAKE: u64 = u64::MAX;
+
+/// The token of the alarm, which no caller may use either.
+const ALARM: u64 = u64::MAX - 1;
 
 /// Events taken with one system call.
 const EVENTS: usize = 256;
@@ -61,6 +66,7 @@ pub struct Event {
 pub struct Poller {
     epoll: OwnedFd,
     wake: OwnedFd,
+    alarm: OwnedFd,
 }
 
 impl Poller {
@@ -69,7 +75,10 @@ impl Poller {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
-        Ok(Self { epoll, wake })
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let alarm = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN)?;
+        Ok(Self { epoll, wake, alarm })
     }
 
     /// Waits for `fd` too. EEXIST if it does already; EPERM for one that cannot be polled.
@@ -90,10 +99,7 @@ impl Poller {
     /// Waits until something is ready, at most so long, and puts it in the place of what `events` held.
     pub fn wait(&self, events: &mut Vec<Event>, patience: Option<Duration>) -> io::Result<()> {
         events.clear();
-        let timeout = patience.map(|span| Timespec {
-            tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: span.subsec_nanos().into(),
-        });
+        let timeout = patience.map(timespec);
         let mut ready = [const { std::mem::MaybeUninit::uninit() }; EVENTS];
         let ready = match epoll::wait(&self.epoll, &mut ready, timeout.as_ref()) {
             Ok((ready, _)) => ready,
@@ -102,13 +108,24 @@ impl Poller {
         };
         for event in ready {
             let event = Event::from(*event);
-            if event.token == WAKE {
-                // Somebody else may have emptied it; either way the wait is over.
-                let _emptied = rustix::io::read(&self.wake, &mut [0; 8]);
-            } else {
-                events.push(event);
+            // Somebody else may have emptied them; either way the wait is over.
+            match event.token {
+                WAKE => drop(rustix::io::read(&self.wake, &mut [0; 8])),
+                ALARM => drop(rustix::io::read(&self.alarm, &mut [0; 8])),
+                _ => events.push(event),
             }
         }
+        Ok(())
+    }
+
+    /// Ends the wait that is under way when so much time has passed, or the next one if it comes later; at once for zero.
+    ///
+    /// There is one alarm, and setting it again moves it.
+    pub fn set_alarm(&self, after: Duration) -> io::Result<()> {
+        // A timer of zero would be no timer.
+        let it_value = timespec(after.max(Duration::from_nanos(1)));
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        timerfd_settime(&self.alarm, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
         Ok(())
     }
 
@@ -116,6 +133,13 @@ impl Poller {
     pub fn wake(&self) {
         // It fails only when as many as 2^64 wake-ups are pending, which is one.
         let _pending = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+fn timespec(span: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: span.subsec_nanos().into(),
     }
 }
 
@@ -176,5 +200,17 @@ mod tests {
         let before = std::time::Instant::now();
         poller.wait(&mut events, Some(Duration::from_millis(5))).expect("no error");
         assert!(before.elapsed() >= Duration::from_millis(5));
+    }
+    #[test]
+    fn an_alarm_ends_one_wait_and_the_last_setting_counts() {
+        let poller = Poller::new().expect("a descriptor");
+        let mut events = Vec::new();
+        poller.set_alarm(Duration::from_secs(3600)).expect("a timer");
+        poller.set_alarm(Duration::ZERO).expect("a timer");
+        poller.wait(&mut events, None).expect("no error");
+        assert!(events.is_empty());
+        let before = std::time::Instant::now();
+        poller.wait(&mut events, Some(Duration::from_millis(5))).expect("no error");
+        assert!(before.elapsed() >= Duration::from_millis(5), "it rings once");
     }
 }

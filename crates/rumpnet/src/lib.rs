@@ -6,6 +6,7 @@
 //!
 //! Start with `kernel`; `shared` has the one way into a stack, `reactor` the loop that reads links and runs timers.
 
+mod appetite;
 mod capture;
 pub mod client;
 mod clock;

@@ -14,7 +14,7 @@ use std::{
 
 use rumpnet_stack::buffer::Frame;
 
-use crate::{closing, identity::Claim, link::Link, shared::Shared, watch::Watch};
+use crate::{appetite::Appetite, closing, identity::Claim, link::Link, shared::Shared, watch::Watch};
 
 /// One port and its link.
 pub(crate) struct Port {
@@ -36,6 +36,7 @@ pub(crate) struct Port {
     pub(crate) deaf: AtomicBool,
     /// What follows the host's interface that the link is, if it is one.
     pub(crate) watch: OnceLock<Arc<Watch>>,
+    pub(crate) appetite: Appetite,
     /// The reactor's token of it; `usize::MAX` before it has one.
     pub(crate) token: AtomicUsize,
 }
@@ -68,6 +69,7 @@ impl Port {
             rung: AtomicBool::new(false),
             deaf: AtomicBool::new(false),
             watch: OnceLock::new(),
+            appetite: Appetite::default(),
             token: AtomicUsize::new(usize::MAX),
         })
     }

@@ -39,8 +39,8 @@ pub(crate) struct Reactor {
     rung: Mutex<VecDeque<Weak<Port>>>,
     /// Whether somebody waits in the poller, and must be woken for news.
     sleeping: AtomicBool,
-    /// Until when, in nanoseconds.
-    sleeps_until: AtomicU64,
+    /// When the poller's alarm ends that wait, in nanoseconds; `u64::MAX` if it is not set.
+    alarm: AtomicU64,
     turning: Mutex<Workspace>,
 }
 
@@ -90,7 +90,7 @@ impl Reactor {
             state: Mutex::default(),
             rung: Mutex::default(),
             sleeping: AtomicBool::new(false),
-            sleeps_until: AtomicU64::new(0),
+            alarm: AtomicU64::new(u64::MAX),
             turning: Mutex::default(),
         })
     }
@@ -154,11 +154,9 @@ impl Reactor {
     /// Waits in the poller unless there is work already.
     fn sleep(&self, events: &mut Vec<Event>, limit: Option<Instant>) {
         self.sleeping.store(true, Ordering::SeqCst);
-        let now = clock::now();
-        let until = self.next_deadline().into_iter().chain(limit).min();
-        self.sleeps_until.store(until.map_or(u64::MAX, Instant::as_nanos), Ordering::SeqCst);
+        self.set_alarm();
         let patience = if lock(&self.rung).is_empty() {
-            until.map(|until| Duration::from(until - now))
+            limit.map(|limit| Duration::from(limit - clock::now()))
         } else {
             Some(Duration::ZERO)
         };
@@ -166,6 +164,18 @@ impl Reactor {
             events.clear();
         }
         self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// Sees to it that the wait ends by the earliest deadline. An alarm that is too early stays, since a wait that ends for
+    /// nothing is cheaper than moving it each time.
+    fn set_alarm(&self) {
+        let deadline = self.next_deadline().map_or(u64::MAX, Instant::as_nanos);
+        if deadline < self.alarm.load(Ordering::SeqCst) {
+            let left = Instant::from_nanos(deadline) - clock::now();
+            let set = self.poller.set_alarm(left.into());
+            debug_assert!(set.is_ok(), "a timer takes any span");
+            self.alarm.store(deadline, Ordering::SeqCst);
+        }
     }
 
     fn source(&self, token: u64) -> Option<Source> {
@@ -192,25 +202,34 @@ impl Reactor {
         self.receive(port, workspace);
     }
 
-    /// Reads what a link has and gives it to the stack, batch by batch.
+    /// Reads what a link has and gives it to the stack, batch by batch. What is left is signalled again.
     fn receive(&self, port: &Port, workspace: &mut Workspace) {
         let Some(kernel) = port.kernel.upgrade() else { return };
-        let Workspace { batch, pool, .. } = workspace;
-        for round in 0..BATCHES {
-            if port.link().receive(pool, BATCH, batch).is_err() {
-                self.on_far_end_gone(port, &kernel);
-            }
-            let count = batch.len();
-            if count > 0 {
-                kernel.enter(|stack, now| stack.receive(now, port.number, batch.drain(..)));
-            }
-            if count < BATCH {
+        let rings = matches!(port.link().signal(), Signal::Doorbell);
+        for _ in 0..BATCHES {
+            let asked = if rings { BATCH } else { port.appetite.determine(BATCH) };
+            let got = self.receive_batch(port, &kernel, asked, workspace);
+            let goes_on = if rings { got == asked } else { port.appetite.note(asked, got) };
+            if !goes_on {
                 return;
             }
-            if round + 1 == BATCHES && matches!(port.link().signal(), Signal::Doorbell) {
-                self.ring(&port.this);
-            }
         }
+        if rings {
+            self.ring(&port.this);
+        }
+    }
+
+    /// Reads up to `limit` frames and gives them to the stack; returns how many there were.
+    fn receive_batch(&self, port: &Port, kernel: &Shared, limit: usize, workspace: &mut Workspace) -> usize {
+        let Workspace { batch, pool, .. } = workspace;
+        if port.link().receive(pool, limit, batch).is_err() {
+            self.on_far_end_gone(port, kernel);
+        }
+        let count = batch.len();
+        if count > 0 {
+            kernel.enter(|stack, now| stack.receive(now, port.number, batch.drain(..)));
+        }
+        count
     }
 
     /// A descriptor that only fails would make the loop spin: it is left alone until its state changes for the better.
@@ -323,7 +342,7 @@ impl Reactor {
         state.deadlines.insert((deadline.as_nanos(), number), kernel.this.clone());
         kernel.armed.store(deadline.as_nanos(), Ordering::Relaxed);
         drop(state);
-        if deadline.as_nanos() < self.sleeps_until.load(Ordering::SeqCst) {
+        if deadline.as_nanos() < self.alarm.load(Ordering::SeqCst) {
             self.wake();
         }
     }
@@ -341,6 +360,9 @@ impl Reactor {
 
     fn run_due(&self) {
         let now = clock::now().as_nanos();
+        if self.alarm.load(Ordering::SeqCst) <= now {
+            self.alarm.store(u64::MAX, Ordering::SeqCst);
+        }
         // One round: a kernel that is due again at once comes after the others.
         let mut due = Vec::new();
         {
