@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod fuzz;
+pub mod man;
 pub mod no_std;
 pub mod packages;
 pub mod rust;

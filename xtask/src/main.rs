@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{bench, fuzz, no_std, suite, tidy, tree::Tree};
+use xtask::{bench, fuzz, man, no_std, suite, tidy, tree::Tree};
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
@@ -13,6 +13,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy    check the laws of the house (CONTRIBUTING.md) and print the sizes of files and functions
   fuzz    [--seconds N] [TARGET…]: replay the corpora, then fuzz for N seconds (120) shared by the targets
   soak    [--minutes N] [TARGET…]: fuzz for N minutes (60) and add to the corpora what reaches new code
+  man     write docs/man anew from the definitions of the commands
   no-std  build and run the program without the standard library
 ";
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy(),
         ["fuzz", ref arguments @ ..] => ended("fuzz", fuzz::fuzz(arguments)),
         ["soak", ref arguments @ ..] => ended("soak", fuzz::soak(arguments)),
+        ["man"] => ended("man", man::run()),
         ["no-std"] => ended("no-std", no_std::run()),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

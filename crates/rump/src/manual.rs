@@ -59,7 +59,10 @@ fn page(command: Command, name: &str) -> (String, Vec<u8>) {
     let mut text = Vec::new();
     // A vector takes everything.
     let _written = man.render(&mut text);
-    (format!("{name}.{section}"), text)
+    // Blanks at the ends of lines are a matter of style to mandoc(1).
+    let text = String::from_utf8_lossy(&text);
+    let text: String = text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+    (format!("{name}.{section}"), text.into_bytes())
 }
 
 fn determine_section(name: &str) -> &'static str {
