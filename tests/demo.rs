@@ -181,9 +181,8 @@ fn where_everything_is_refused_two_kernels_ping_each_other() {
     require("unshare", "util-linux");
     let namespace = Namespace::new();
     // Root of a user namespace that may have no others, on a network that is not its own.
-    let line = format!(
-        "exec unshare -U -r sh -c 'echo 0 > /proc/sys/user/max_net_namespaces && exec {RUMP} demo'"
-    );
+    let line =
+        format!("exec unshare -U -r sh -c 'echo 0 > /proc/sys/user/max_net_namespaces && exec {RUMP} demo'");
     let demo = Demo::start(&namespace, &line);
     eventually("the ping is over", || demo.said().contains("packet loss"));
     let said = demo.end("INT");
