@@ -4,7 +4,10 @@ mod support;
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, net::UnixListener},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixDatagram, UnixListener},
+    },
     path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -273,6 +276,15 @@ fn what_a_dead_client_opened_is_closed() {
         tool.kill().expect("it runs");
         tool.wait().expect("it ends");
     }
+    for _ in 0..5 {
+        let mut tool = Command::new(RUMP);
+        let tool = tool.args(["ping", "-i", "60", "127.0.0.1"]).env("RUMP_SERVER", server.url());
+        let mut tool = tool.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("rump was built");
+        let mut first = [0; 4];
+        std::io::Read::read_exact(tool.stdout.as_mut().expect("it is piped"), &mut first).expect("it begins");
+        tool.kill().expect("it runs");
+        tool.wait().expect("it ends");
+    }
     eventually("threads and descriptors are given back", || {
         let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs").count();
         let descriptors = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count();
@@ -464,4 +476,74 @@ assert server.wait(10) == 0
 "#
     );
     namespace.python(&program).ok();
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_begins_and_ends() {
+    let directory = Directory::new();
+    let manager = UnixDatagram::bind(directory.path().join("notify")).expect("a free path");
+    manager.set_read_timeout(Some(Duration::from_secs(10))).expect("a span");
+    let heard = || {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).expect("it is told within ten seconds");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let url = format!("unix://{}/s", directory.path().display());
+    let mut server = Command::new(RUMP);
+    server.args(["server", &url]).env("NOTIFY_SOCKET", directory.path().join("notify"));
+    let mut server = quiet(&mut server).spawn().expect("rump was built");
+    assert_eq!(heard(), "READY=1");
+    // No waiting: ready means that it answers.
+    rump(&url, "halt").ok();
+    assert_eq!(heard(), "STOPPING=1");
+    assert!(ended(&mut server).success());
+}
+
+#[test]
+fn a_verbose_server_prints_its_limits_and_what_it_reports() {
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &["-v", "--preset", "tiny", "--name", "small"]);
+    eventually("the limits are printed", || server.log().contains("344064 bytes"));
+    eventually("its messages are printed", || server.log().contains(&format!("serves at {}", server.url())));
+    for words in ["server --preset huge", "server --tap virt0", "server --tap virt0=fd:x", "server unix://"] {
+        rump("", words).refused();
+    }
+}
+
+#[test]
+fn the_doctor_names_each_limit_and_what_lifts_it() {
+    require("setpriv", "util-linux");
+    let namespace = Namespace::new();
+    let healthy = namespace.rump("doctor").ok();
+    assert!(healthy.contains("capability CAP_NET_ADMIN: ok: held"), "{healthy}");
+    assert!(healthy.contains("network namespaces: ok: can be made"), "{healthy}");
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all";
+    let said = namespace.sh(&format!("mount -t tmpfs none /dev/net && {nobody} {RUMP} doctor")).ok();
+    assert!(said.contains("tap node: limited: ") && said.contains("modprobe tun"), "{said}");
+    assert!(said.contains("CAP_NET_ADMIN: limited: ") && said.contains("rump host tap create"), "{said}");
+    let report: serde_json::Value =
+        serde_json::from_str(&namespace.rump("doctor --json").ok()).expect("JSON");
+    assert_eq!(report.pointer("/findings").and_then(|findings| findings.as_array()).map(Vec::len), Some(6));
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = rump("", &format!("completions {shell}")).ok();
+        for word in ["ifconfig", "server", "demo", "--server"] {
+            assert!(script.contains(word.trim_start_matches("--")), "{shell}: {word}");
+        }
+    }
+    rump("", "completions tcsh").refused();
+}
+
+#[test]
+fn what_is_no_command_is_refused_and_help_is_success() {
+    for words in ["", "nonsense", "--server", "--timeout 0 ifconfig", "--timeout x ifconfig", "links"] {
+        rump("unix:///tmp/none", words).refused();
+    }
+    let help = rump("", "--help").ok();
+    assert!(help.contains("ifconfig") && help.contains("RUMP_SERVER"), "{help}");
+    assert!(rump("", "--version").ok().starts_with("rump "));
+    assert!(rump("", "server --help").ok().contains("--preset"));
 }
