@@ -125,6 +125,10 @@ fn malformed_urls_name_what_is_wrong_and_where_they_come_from() {
     }
     let refused = rump("unix:///tmp/x", "--server bar ifconfig -l").refused();
     assert!(refused.contains("--server bar: malformed URL"), "{refused}");
+    let said = rump("foo", "ifconfig -l --json");
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let message = report.pointer("/error/message").and_then(serde_json::Value::as_str).unwrap_or_default();
+    assert!(said.status == 1 && message.contains("RUMP_SERVER=foo: malformed URL"), "{}", said.out);
     let long = format!("unix:///tmp/{}", "x".repeat(110));
     assert!(rump(&long, "ifconfig -l").refused().contains("107"));
 }
@@ -508,6 +512,24 @@ fn a_verbose_server_prints_its_limits_and_what_it_reports() {
     for words in ["server --preset huge", "server --tap virt0", "server --tap virt0=fd:x", "server unix://"] {
         rump("", words).refused();
     }
+}
+
+#[test]
+fn a_server_stays_small() {
+    require("ping", "iputils-ping");
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &[]);
+    server.rump("ifconfig virt0 create").ok();
+    server.rump("ifconfig virt0 inet 10.0.0.2/24").ok();
+    namespace.sh("ip addr add 10.0.0.1/24 dev tap0 && ping -q -f -c 5000 -s 1400 10.0.0.2").ok();
+    for _ in 0..20 {
+        server.rump("ifconfig -a").ok();
+    }
+    // What the program itself takes depends on how it was built; this is what it asks for.
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let asked = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("the kernel says");
+    let kilobytes: u32 = asked.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kilobytes < 2048, "{kilobytes} kB");
 }
 
 #[test]

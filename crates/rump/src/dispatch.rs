@@ -107,7 +107,7 @@ fn run_found_tool(program: &str, arguments: &[String], finding: &Finding) -> Sta
     let words: Vec<&str> = [program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
     let address = match finding.address() {
         Ok(address) => address,
-        Err(reason) => return output::failed(program, reason),
+        Err(reason) => return output::failed_as_asked(program, arguments, &reason),
     };
     let interrupt = if INTERRUPTIBLE.contains(&program.trim_start_matches("rump.")) {
         Interrupt::on_signal()

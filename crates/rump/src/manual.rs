@@ -59,11 +59,49 @@ fn page(command: Command, name: &str) -> (String, Vec<u8>) {
     let mut text = Vec::new();
     // A vector takes everything.
     let _written = man.render(&mut text);
+    // An empty date is left out by the writer, and what follows it would take its place.
+    let text = String::from_utf8_lossy(&text).replacen("  \"rumpnet", " \"\" \"rumpnet", 1);
+    let text = text + &common_sections(name);
     // Blanks at the ends of lines are a matter of style to mandoc(1).
-    let text = String::from_utf8_lossy(&text);
     let text: String = text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     (format!("{name}.{section}"), text.into_bytes())
 }
+
+/// What all commands have in common.
+fn common_sections(name: &str) -> String {
+    let mut text = String::new();
+    if asks_a_server(name) {
+        text += ENVIRONMENT;
+    }
+    text += EXIT_STATUS;
+    text += match name {
+        "rump" => {
+            ".SH SEE ALSO\n\\fBrump_server\\fR(1), \\fBrump\\-server\\fR(8), \\fBrump\\-ifconfig\\fR(8), \\fBrump\\-demo\\fR(1)\n"
+        }
+        _ => ".SH SEE ALSO\n\\fBrump\\fR(1)\n",
+    };
+    text
+}
+
+/// Whether a page is of something that looks for a server, or is one.
+fn asks_a_server(name: &str) -> bool {
+    let tool = name.strip_prefix("rump-").unwrap_or(name);
+    matches!(name, "rump" | "rump-list" | "rump-server") || rumpnet_tools::names().any(|known| known == tool)
+}
+
+/// Where a server is found (docs/man).
+const ENVIRONMENT: &str = r".SH ENVIRONMENT
+.TP
+\fBRUMP_SERVER\fR
+The server's URL, unix://PATH, unless \fB\-\-server\fR names one.
+.TP
+\fBXDG_RUNTIME_DIR\fR
+Without either, the server is looked for at rump/default in this directory; for root always at /run/rump/default.
+";
+
+const EXIT_STATUS: &str = r".SH EXIT STATUS
+0 for success; 1 if something was refused, with the reason on standard error. \fBrump ping\fR ends with 2 if nobody answered.
+";
 
 fn determine_section(name: &str) -> &'static str {
     match name {

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use rumpnet_tools::{Closed, Status};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Writes to standard output.
 pub(crate) fn print(text: &str) -> Result<(), Closed> {
@@ -37,5 +37,16 @@ pub(crate) fn report(json: Option<Value>, text: &str) -> Status {
 /// Says why a command failed.
 pub(crate) fn failed(program: &str, reason: impl std::fmt::Display) -> Status {
     complain(&format!("{program}: {reason}\n"));
+    Status::FAILURE
+}
+
+/// The same for a command whose words ask for JSON: the error is its report (docs/guide/json.md).
+pub(crate) fn failed_as_asked(program: &str, words: &[String], reason: &str) -> Status {
+    if !words.iter().any(|word| word == "--json") {
+        return failed(program, reason);
+    }
+    let nothing = Value::Null;
+    let error = json!({ "message": reason, "operation": nothing, "object": nothing, "errno": nothing, "hint": nothing });
+    report(Some(json!({ "error": error })), "");
     Status::FAILURE
 }
