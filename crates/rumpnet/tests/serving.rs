@@ -1,0 +1,209 @@
+//! Servers and clients in one process: limits, waits, captures, ends. No privilege and no interface of the host is needed.
+
+use std::{
+    io::{Read, Write},
+    os::fd::AsFd,
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use rumpnet::{
+    Config, Errno, Kernel,
+    client::{Address, Client, PATIENCE},
+    proto::{CaptureOptions, EchoOptions, Reply, Request},
+    server::{Limits, Listener, Server},
+    wire::pcapng::{self, Block},
+};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A kernel that is served, and its socket's place.
+struct Served {
+    kernel: Kernel,
+    server: Option<Server>,
+    address: Address,
+    directory: PathBuf,
+}
+
+impl Served {
+    fn new(limits: Limits) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("rumpnet-serving-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a temporary directory");
+        let kernel = Kernel::builder().config(Config::tiny()).boot().expect("it boots");
+        let address = Address::at(directory.join("s")).expect("a short path");
+        let listener = Listener::bind(address.path()).expect("a free path");
+        let server = Server::start(listener, kernel.clone(), limits).expect("it starts");
+        Self { kernel, server: Some(server), address, directory }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.address, PATIENCE).expect("it listens")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        let _kept = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn echo_options() -> EchoOptions {
+    let destination = "127.0.0.1".parse().expect("an address");
+    EchoOptions { destination, source: None, ttl: None, size: 56 }
+}
+
+fn open_echo(client: &Client) -> Result<u64, Errno> {
+    match client.call(Request::EchoOpen(echo_options())) {
+        Ok(Reply::Echo { echo, .. }) => Ok(echo),
+        Ok(reply) => panic!("{reply:?}"),
+        Err(error) => Err(error.errno),
+    }
+}
+
+fn errno(result: Result<Reply, rumpnet::ControlError>) -> Option<Errno> {
+    result.err().map(|error| error.errno)
+}
+
+const LO: fn() -> CaptureOptions =
+    || CaptureOptions { interface: Some("lo0".into()), ..CaptureOptions::default() };
+
+#[test]
+fn a_client_beyond_its_limits_is_refused_and_others_are_not() {
+    let limits = Limits { echo_sessions: 2, captures: 1, ..Limits::default() };
+    let served = Served::new(limits);
+    let client = served.client();
+    let first = open_echo(&client).expect("room");
+    open_echo(&client).expect("room");
+    assert_eq!(open_echo(&client), Err(Errno::MFile));
+    let capture = client.capture(LO()).expect("room");
+    assert_eq!(client.capture(LO()).err().map(|error| error.errno), Some(Errno::MFile));
+    open_echo(&served.client()).expect("another client has room of its own");
+    client.call(Request::EchoClose { echo: first }).expect("it is open");
+    open_echo(&client).expect("room again");
+    capture.close().expect("it is open");
+    client.capture(LO()).expect("room again");
+}
+
+#[test]
+fn an_interrupted_wait_leaves_the_conversation_usable_and_waits_are_bounded() {
+    let served = Served::new(Limits { waiting_calls: 1, ..Limits::default() });
+    let client = served.client();
+    let echo = open_echo(&client).expect("room");
+    let (interrupt, mut interrupter) = std::io::pipe().expect("a pipe");
+    interrupter.write_all(b"x").expect("room");
+    let wait = || Request::EchoReceive { echo, timeout_ns: 60_000_000_000 };
+    assert_eq!(errno(client.call_until(wait(), interrupt.as_fd())), Some(Errno::Intr));
+    // That call still waits in the server.
+    assert_eq!(errno(client.call(wait())), Some(Errno::Again));
+    let begun = Instant::now();
+    assert_eq!(client.call(Request::EchoClose { echo }), Ok(Reply::Done));
+    assert_eq!(errno(client.call(wait())), Some(Errno::BadF));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn replies_are_waited_for_and_come() {
+    let served = Served::new(Limits::default());
+    let client = served.client();
+    let echo = open_echo(&client).expect("room");
+    client.call(Request::EchoSend { echo, sequence: 1 }).expect("it is sent");
+    match client.call(Request::EchoReceive { echo, timeout_ns: 5_000_000_000 }) {
+        Ok(Reply::EchoReplies(replies)) => assert_eq!(replies.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    match client.call(Request::EchoReceive { echo, timeout_ns: 1_000_000 }) {
+        Ok(Reply::EchoReplies(replies)) => assert!(replies.is_empty()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_another_client_opened_is_out_of_reach() {
+    let served = Served::new(Limits::default());
+    let (one, other) = (served.client(), served.client());
+    let echo = open_echo(&one).expect("room");
+    let capture = one.capture(LO()).expect("room");
+    for request in [
+        Request::EchoSend { echo, sequence: 1 },
+        Request::EchoReceive { echo, timeout_ns: 0 },
+        Request::EchoClose { echo },
+    ] {
+        assert_eq!(errno(other.call(request)), Some(Errno::BadF));
+    }
+    for number in 0..100 {
+        assert_eq!(errno(other.call(Request::CaptureClose { capture: number })), Some(Errno::BadF));
+    }
+    capture.close().expect("it is still open");
+    assert_eq!(errno(one.call(Request::CaptureOpen(LO()))), Some(Errno::BadF), "without a pipe");
+}
+
+#[test]
+fn a_capture_streams_until_its_count_and_then_tells_its_counts() {
+    let served = Served::new(Limits::default());
+    let client = served.client();
+    let echo = open_echo(&client).expect("room");
+    let mut capture = client.capture(CaptureOptions { count: Some(3), ..LO() }).expect("room");
+    for sequence in 0..4 {
+        client.call(Request::EchoSend { echo, sequence }).expect("it is sent");
+    }
+    let mut bytes = Vec::new();
+    capture.read_to_end(&mut bytes).expect("the pipe ends");
+    assert_eq!(capture.close(), Ok((3, 0)));
+    let blocks: Vec<_> = pcapng::blocks(&bytes).map(|block| block.expect("well formed")).collect();
+    let packets = blocks.iter().filter(|block| matches!(block, Block::Packet(_))).count();
+    assert_eq!(packets, 3);
+    assert!(matches!(blocks[0], Block::Section(_)));
+    assert!(matches!(blocks[1], Block::Interface(interface) if interface.name == Some("lo0")));
+    assert!(matches!(blocks.last(), Some(Block::Statistics(statistics)) if statistics.delivered == Some(3)));
+}
+
+#[test]
+fn a_reader_that_is_slow_is_overrun_and_nobody_waits_for_him() {
+    let served = Served::new(Limits::default());
+    let (client, other) = (served.client(), served.client());
+    let mut capture = client.capture(LO()).expect("room");
+    let options = EchoOptions { size: 1400, ..echo_options() };
+    let Ok(Reply::Echo { echo, .. }) = served.kernel.control(Request::EchoOpen(options)) else {
+        panic!("there is room")
+    };
+    // More than a pipe and the kernel's queue hold.
+    for sequence in 0..500 {
+        served.kernel.control(Request::EchoSend { echo, sequence }).expect("it is sent");
+    }
+    other.call(Request::Kernel).expect("it is answered");
+    let (captured, overruns) = capture.close().expect("it is open");
+    assert!(captured > 0 && overruns > 0, "{captured} {overruns}");
+    let mut bytes = Vec::new();
+    capture.read_to_end(&mut bytes).expect("the pipe ends");
+    let last = pcapng::blocks(&bytes).last().expect("blocks").expect("well formed");
+    assert!(
+        matches!(last, Block::Statistics(statistics) if statistics.overruns == Some(overruns)),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn stopping_ends_every_wait_and_removes_the_socket() {
+    let mut served = Served::new(Limits::default());
+    let (waiting, idle) = (served.client(), served.client());
+    let echo = open_echo(&waiting).expect("room");
+    let waiter = std::thread::spawn(move || {
+        waiting
+            .call(Request::EchoReceive { echo, timeout_ns: 3_600_000_000_000 })
+            .err()
+            .map(|error| error.errno)
+    });
+    idle.call(Request::Kernel).expect("it is answered");
+    let begun = Instant::now();
+    served.server.take().into_iter().for_each(Server::stop);
+    let ended = waiter.join().expect("it returns");
+    assert!(matches!(ended, Some(Errno::BadF | Errno::ConnReset)), "{ended:?}");
+    assert_eq!(errno(idle.call(Request::Kernel)), Some(Errno::ConnReset));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(!served.address.path().exists());
+    let refused = Client::connect(&served.address, PATIENCE).err().map(|error| error.errno);
+    assert_eq!(refused, Some(Errno::NoEnt));
+}
