@@ -72,6 +72,17 @@ counters! {
         UdpDelivered "UDP datagrams delivered to a socket";
         UdpSent "UDP datagrams sent";
         UdpBroadcastReceived "UDP broadcast or multicast datagrams received";
+        TcpReceived "TCP segments received";
+        TcpSent "TCP segments sent";
+        TcpRetransmitted "TCP transmissions repeated";
+        TcpTimeouts "TCP retransmission time-outs";
+        TcpConnecting "TCP connections begun";
+        TcpConnected "TCP connections established that we began";
+        TcpAccepted "TCP connections established that peers began";
+        TcpResetsSent "TCP resets sent";
+        TcpChallengesSent "TCP challenge acknowledgments sent";
+        TcpChallengesSpared "TCP challenge acknowledgments not sent for their rate";
+        TcpUnroutable "TCP segments without a way to their destination";
         SegmentedInSoftware "super-frames segmented in software";
         ChecksummedInSoftware "checksums completed in software";
         NoticesLost "notices lost because nobody took them";
@@ -134,6 +145,19 @@ counters! {
         UdpChecksum "UDP checksum wrong";
         UdpNoSocket "UDP datagram to a port without a socket";
         UdpSocketFull "UDP socket buffer full";
+        TcpMalformed "TCP segment whose header makes no sense";
+        TcpChecksum "TCP checksum wrong";
+        TcpNoConnection "TCP segment of no connection";
+        TcpUnexpected "TCP segment that the state has no use for";
+        TcpAckUnacceptable "TCP acknowledgment of what was never sent";
+        TcpResetUnacceptable "TCP reset at a number that is not the expected one";
+        TcpSynUnacceptable "TCP SYN on an established connection";
+        TcpTimestampOld "TCP segment with an old timestamp";
+        TcpDuplicate "TCP segment that came before";
+        TcpOutOfWindow "TCP segment outside of the window";
+        TcpClosed "TCP data that nobody will read";
+        TcpReassemblyFull "TCP segment that makes too many gaps";
+        TcpListenQueueFull "TCP connection request to a full listener";
         EchoSocketFull "echo socket buffer full";
         LoopbackQueueFull "loopback queue full";
     }

@@ -28,6 +28,10 @@ pub struct Config {
     pub udp_receive_bytes: u32,
     /// Send buffer of a datagram socket, in bytes (net.inet.udp.sendspace).
     pub udp_send_bytes: u32,
+    /// Receive buffer of a TCP connection to begin with, in bytes; it grows with what its reader drains (net.inet.tcp.recvspace).
+    pub tcp_receive_bytes: u32,
+    /// Send buffer of a TCP connection, in bytes (net.inet.tcp.sendspace).
+    pub tcp_send_bytes: u32,
     /// Frames that wait at one port (ifq_maxlen).
     pub port_queue: u32,
     /// Bytes that wait at one port.
@@ -67,6 +71,8 @@ impl Config {
             sockets: 64,
             udp_receive_bytes: 32 * 1024,
             udp_send_bytes: 32 * 1024,
+            tcp_receive_bytes: 32 * 1024,
+            tcp_send_bytes: 32 * 1024,
             port_queue: 64,
             port_queue_bytes: 128 * 1024,
             fragment_bytes: 128 * 1024,
@@ -89,6 +95,8 @@ impl Config {
             sockets: 2_000_000,
             udp_receive_bytes: 2 * 1024 * 1024,
             udp_send_bytes: 512 * 1024,
+            tcp_receive_bytes: 1024 * 1024,
+            tcp_send_bytes: 4 * 1024 * 1024,
             port_queue: 1024,
             port_queue_bytes: 4 * 1024 * 1024,
             fragment_bytes: 4 * 1024 * 1024,

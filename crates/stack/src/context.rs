@@ -43,13 +43,24 @@ pub(crate) enum Timer {
     Address { interface: u32, address: IpAddr },
     /// The reassembly queue's earliest deadline.
     Fragments,
+    /// A TCP connection's earliest deadline.
+    Connection(Key),
+}
+
+/// A socket of any protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// A UDP socket.
+    Udp(Key),
+    /// A TCP socket.
+    Tcp(Key),
 }
 
 /// News for whoever runs the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The readiness of a socket has changed; asked for with [`crate::Stack::readiness`].
-    Socket(Key),
+    Socket(Endpoint),
     /// An echo session has something to receive.
     Echo(Key),
     /// A capture has something to read, once until it is read.

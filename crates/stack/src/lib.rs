@@ -30,19 +30,21 @@ pub mod timer;
 use alloc::{collections::VecDeque, vec::Vec};
 use core::net::SocketAddr;
 
+use bytes::Bytes;
 use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
 
 pub use capture::{Captured, Direction};
 pub use config::Config;
-pub use context::{Event, Notice};
+pub use context::{Endpoint, Event, Notice};
+pub use inet::tcp::{Shutdown, TcpInfo, TcpOption};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
 pub use socket::{Datagram, Readiness, SocketId, SocketOption, UdpSend};
 
-use buffer::{Frame, Received};
-use context::Context;
-use inet::Inet;
+use buffer::{Frame, Payload, Received};
+use context::{Context, Timer};
+use inet::{Delivery, Inet, tcp::Tcp};
 use link::Link;
 use random::Random;
 use slab::Key;
@@ -59,6 +61,7 @@ pub struct Stack {
     cx: Context,
     link: Link,
     inet: Inet,
+    tcp: Tcp,
     sockets: Sockets,
     /// Interfaces of which something is being forgotten, a slice a call.
     forgetting: VecDeque<u32>,
@@ -69,10 +72,17 @@ impl Stack {
     pub fn boot(config: Config, seed: Seed, now: Instant) -> Self {
         let mut random = Random::new(seed);
         let inet = Inet::new(&config, &mut random);
+        let tcp = Tcp::new(&config, &mut random);
         let sockets = Sockets::new(&config, &mut random);
         let link = Link::new(config.interfaces);
-        let mut stack =
-            Self { cx: Context::new(config, random, now), link, inet, sockets, forgetting: VecDeque::new() };
+        let mut stack = Self {
+            cx: Context::new(config, random, now),
+            link,
+            inet,
+            tcp,
+            sockets,
+            forgetting: VecDeque::new(),
+        };
         stack.configure_loopback();
         stack
     }
@@ -88,11 +98,11 @@ impl Stack {
 
     #[inline]
     fn receive_frame(&mut self, port: u32, frame: &mut Received) {
-        let Self { cx, link, inet, sockets, .. } = self;
+        let Self { cx, link, inet, tcp, sockets, .. } = self;
         if let Some(incoming) = link.receive(cx, port, frame)
             && let Some(delivery) = inet.receive(cx, link, &incoming, frame)
         {
-            sockets.receive(cx, link, inet, delivery, frame);
+            Self::deliver(cx, link, inet, tcp, sockets, delivery, frame);
         }
     }
 
@@ -101,7 +111,11 @@ impl Stack {
         self.enter(now);
         let mut budget = TIMERS_AT_ONCE;
         while let Some(timer) = self.cx.timers.expired(now, &mut budget) {
-            self.inet.on_timer(&mut self.cx, &mut self.link, timer);
+            let Self { cx, link, inet, tcp, .. } = self;
+            match timer {
+                Timer::Connection(key) => tcp.on_timer(cx, link, inet, key),
+                timer => inet.on_timer(cx, link, timer),
+            }
             let unreachable = core::mem::take(&mut self.inet.unreachable);
             self.sockets.on_unreachable(unreachable);
         }
@@ -110,7 +124,7 @@ impl Stack {
 
     /// When [`Self::on_timeout`] must be called next; it changes with every call that takes `&mut self`.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let unfinished = self.link.has_looped() || !self.forgetting.is_empty();
+        let unfinished = self.link.has_looped() || self.tcp.has_looped() || !self.forgetting.is_empty();
         if unfinished { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
     }
 
@@ -121,7 +135,16 @@ impl Stack {
 
     /// The next frame for the far end of a port, within what that end can do.
     pub fn next_frame(&mut self, port: u32) -> Option<Frame> {
-        let frame = self.link.ports.next_frame(&mut self.cx, port)?;
+        let Self { cx, link, inet, tcp, .. } = self;
+        let frame = loop {
+            if let Some(frame) = link.ports.next_frame(cx, port) {
+                break frame;
+            }
+            if !tcp.send_next(cx, link, inet, port) {
+                link.ports.set_idle(port);
+                return None;
+            }
+        };
         if let Some(charge) = frame.charge {
             self.sockets.on_sent(charge);
             self.sockets.announce(&mut self.cx);
@@ -150,7 +173,8 @@ impl Stack {
     pub fn next_event(&mut self) -> Option<Event> {
         let event = self.cx.events.pop_front()?;
         match event {
-            Event::Socket(id) => self.sockets.on_told(id),
+            Event::Socket(Endpoint::Udp(id)) => self.sockets.on_told(id),
+            Event::Socket(Endpoint::Tcp(id)) => self.tcp.on_told(id),
             Event::Notice(_) => self.cx.notices -= 1,
             _ => {}
         }
@@ -186,7 +210,7 @@ impl Stack {
 
     /// Sockets open.
     pub const fn socket_count(&self) -> u32 {
-        self.sockets.len()
+        self.sockets.len() + self.tcp.len()
     }
 
     fn enter(&mut self, now: Instant) {
@@ -196,11 +220,16 @@ impl Stack {
     /// What every call ends with: packets to ourselves, timers, and news of sockets.
     fn leave(&mut self) {
         self.forget_some();
-        let Self { cx, link, inet, sockets, .. } = self;
+        let Self { cx, link, inet, tcp, sockets, .. } = self;
         for _ in 0..LOOPED_AT_ONCE {
-            let Some((incoming, mut packet)) = link.next_looped(cx) else { break };
+            let Some((incoming, mut packet)) = link.next_looped(cx) else {
+                if tcp.send_next_looped(cx, link, inet) {
+                    continue;
+                }
+                break;
+            };
             if let Some(delivery) = inet.receive(cx, link, &incoming, &mut packet) {
-                sockets.receive(cx, link, inet, delivery, &mut packet);
+                Self::deliver(cx, link, inet, tcp, sockets, delivery, &mut packet);
             }
         }
         inet.rearm(cx);
@@ -208,6 +237,24 @@ impl Stack {
             sockets.on_sent(charge);
         }
         sockets.announce(cx);
+        tcp.announce(cx);
+    }
+
+    /// Hands what the Internet layer delivers to the transport that it is of.
+    #[inline]
+    fn deliver(
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        tcp: &mut Tcp,
+        sockets: &mut Sockets,
+        delivery: Delivery,
+        packet: &mut Received,
+    ) {
+        match delivery {
+            Delivery::Tcp(segment) => tcp.receive(cx, link, inet, &segment, packet),
+            delivery => sockets.receive(cx, link, inet, delivery, packet),
+        }
     }
 }
 
@@ -284,8 +331,96 @@ impl Stack {
     }
 
     /// poll(2) on one socket.
-    pub fn readiness(&self, id: SocketId) -> Readiness {
-        self.sockets.readiness(id)
+    pub fn readiness(&self, endpoint: Endpoint) -> Readiness {
+        match endpoint {
+            Endpoint::Udp(id) => self.sockets.readiness(id),
+            Endpoint::Tcp(id) => self.tcp.readiness(id),
+        }
+    }
+}
+
+/// TCP sockets. A call that would wait answers EAGAIN, and readiness is news.
+impl Stack {
+    /// socket(2): a TCP socket; ENFILE beyond the limit.
+    pub fn tcp_open(&mut self) -> Result<SocketId, Errno> {
+        self.tcp.open()
+    }
+
+    /// bind(2): returns the address bound. EINVAL, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT.
+    pub fn tcp_bind(&mut self, id: SocketId, local: SocketAddr) -> Result<SocketAddr, Errno> {
+        self.tcp.bind(&mut self.cx, &self.inet, id, local)
+    }
+
+    /// listen(2): so many connections may wait to be accepted. EINVAL if connected.
+    pub fn tcp_listen(&mut self, id: SocketId, backlog: u32) -> Result<(), Errno> {
+        self.tcp.listen(&mut self.cx, &self.inet, id, backlog)
+    }
+
+    /// connect(2): begins; the socket is writable, or in error, when it is answered.
+    pub fn tcp_connect(&mut self, now: Instant, id: SocketId, remote: SocketAddr) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.connect(cx, link, inet, id, remote))
+    }
+
+    /// accept(2): a connection and its peer. EAGAIN, EINVAL if not listening.
+    pub fn tcp_accept(&mut self, id: SocketId) -> Result<(SocketId, SocketAddr), Errno> {
+        self.tcp.accept(id)
+    }
+
+    /// send(2): takes as much as there is room for and returns how much; the bytes are not copied. EAGAIN, EPIPE, ENOTCONN.
+    pub fn tcp_send(&mut self, now: Instant, id: SocketId, bytes: Bytes) -> Result<usize, Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.send(cx, link, inet, id, bytes))
+    }
+
+    /// recv(2): up to `limit` bytes, shared; none at the end of the stream. EAGAIN, ENOTCONN.
+    pub fn tcp_receive(&mut self, now: Instant, id: SocketId, limit: usize) -> Result<Payload, Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.receive_data(cx, link, inet, id, limit))
+    }
+
+    /// recv(2) with MSG_PEEK.
+    pub fn tcp_peek(&mut self, id: SocketId, limit: usize) -> Result<Payload, Errno> {
+        self.tcp.peek_data(id, limit)
+    }
+
+    /// shutdown(2). ENOTCONN.
+    pub fn tcp_shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.shut_down(cx, link, inet, id, how))
+    }
+
+    /// close(2): what was sent still goes, and a FIN; a connection with unread data is reset.
+    pub fn tcp_close(&mut self, now: Instant, id: SocketId) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.close(cx, link, inet, id))
+    }
+
+    /// getsockname(2) and getpeername(2).
+    pub fn tcp_addresses(&self, id: SocketId) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
+        self.tcp.addresses(id)
+    }
+
+    /// setsockopt(2).
+    pub fn tcp_set_option(&mut self, now: Instant, id: SocketId, option: TcpOption) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.set_option(cx, link, inet, id, option))
+    }
+
+    /// getsockopt(2) of SO_ERROR: takes the pending error.
+    pub fn tcp_take_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
+        self.tcp.take_error(id)
+    }
+
+    /// getsockopt(2) of TCP_INFO. ENOTCONN.
+    pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo, Errno> {
+        self.tcp.info(id)
+    }
+
+    fn in_tcp<R>(
+        &mut self,
+        now: Instant,
+        call: impl FnOnce(&mut Tcp, &mut Context, &mut Link, &mut Inet) -> R,
+    ) -> R {
+        self.enter(now);
+        let Self { cx, link, inet, tcp, .. } = self;
+        let result = call(tcp, cx, link, inet);
+        self.leave();
+        result
     }
 }
 

@@ -122,6 +122,7 @@ impl Inet {
         packet.advance(header.header_len());
         match header.protocol {
             Protocol::UDP => super::udp::receive(cx, interface, header, packet, to_many),
+            Protocol::TCP if !to_many => super::tcp::segment::receive(cx, interface, header, packet),
             Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, to_many),
             _ => {
                 cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, packet);

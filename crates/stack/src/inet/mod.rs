@@ -12,6 +12,7 @@ pub(crate) mod ipv4;
 pub mod neighbor;
 pub mod prefix;
 pub(crate) mod route;
+pub(crate) mod tcp;
 pub(crate) mod udp;
 
 use alloc::vec::Vec;
@@ -67,6 +68,8 @@ pub(crate) enum Delivery {
         ttl: u8,
         tos: u8,
     },
+    /// A TCP segment.
+    Tcp(tcp::segment::Segment),
     /// An echo reply.
     EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, interface: u32 },
     /// An ICMP error about a packet that we sent.
@@ -121,6 +124,8 @@ impl Inet {
                 self.on_neighbor_timer(cx, link);
             }
             Timer::Address { interface, address } => self.on_address_timer(cx, link, interface, address),
+            // TCP's own, which the stack has run.
+            Timer::Connection(_) => {}
             Timer::Fragments => {
                 self.fragment_timer = None;
                 self.on_fragment_timer(cx, link);

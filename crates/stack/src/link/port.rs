@@ -245,14 +245,27 @@ impl Ports {
             if let Some(segment) = open.segments.as_mut().and_then(Iterator::next) {
                 return Some(segment);
             }
-            let Some(frame) = open.queue.pop_front() else {
-                open.ready = false;
-                return None;
-            };
+            let frame = open.queue.pop_front()?;
             open.queued_bytes -= frame.len();
             if let Some(frame) = open.finish(cx, frame) {
                 return Some(frame);
             }
+        }
+    }
+
+    /// Names a port for which something waits above the link.
+    pub(crate) fn rouse(&mut self, port: u32) {
+        if let Some(open) = self.ports.get_mut(port as usize).and_then(Option::as_mut)
+            && !core::mem::replace(&mut open.ready, true)
+        {
+            self.ready.push_back(port);
+        }
+    }
+
+    /// A port was emptied, here and above: it is named again when something comes.
+    pub(crate) fn set_idle(&mut self, port: u32) {
+        if let Some(open) = self.ports.get_mut(port as usize).and_then(Option::as_mut) {
+            open.ready = false;
         }
     }
 

@@ -15,7 +15,7 @@ use rumpnet_proto::{Counter, DropReason, Errno};
 use crate::{
     buffer::{Charge, Payload, Received},
     config::Config,
-    context::{Context, Event},
+    context::{Context, Endpoint, Event},
     inet::{
         Delivery, Inet,
         icmp::{ErrorKind, ErrorReport, Offender},
@@ -120,6 +120,8 @@ impl Sockets {
                     cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
                 }
             }
+            // TCP has sockets of its own; the stack hands its segments there.
+            Delivery::Tcp(_) => {}
             Delivery::Error { report, interface } => {
                 if !self.on_error(cx, &report) {
                     cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
@@ -183,7 +185,7 @@ impl Sockets {
     pub(crate) fn announce(&mut self, cx: &mut Context) {
         while let Some(id) = self.dirty.pop_front() {
             if self.udp.contains(id) {
-                cx.events.push_back(Event::Socket(id));
+                cx.events.push_back(Event::Socket(Endpoint::Udp(id)));
             }
         }
     }

@@ -1,0 +1,404 @@
+//! A connection: its variables, by the names of RFC 9293 section 3.3.1, and what a user may ask of it.
+//!
+//! What comes in is judged in `input`, acknowledgments in `acknowledge`, what goes out in `output`, time in `timers`. Here is what they share.
+
+use alloc::{boxed::Box, collections::VecDeque};
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+use rumpnet_proto::Errno;
+use rumpnet_wire::tcp::{Seq, Timestamps};
+
+use super::{
+    congestion::Algorithm, rack::Rack, reassembly::Reassembly, recovery::Phase, rtt::RoundTrip,
+    scoreboard::Scoreboard, segment::SegmentOptions, send_queue::SendQueue,
+};
+use crate::{
+    buffer::Payload,
+    slab::Key,
+    socket::Readiness,
+    time::{Duration, Instant},
+    timer::TimerId,
+};
+
+/// The MSS of a peer that names none (RFC 9293 section 3.7.1).
+pub(super) const DEFAULT_MSS: u16 = 536;
+/// Headers without options.
+pub(super) const HEADERS: u32 = 40;
+/// Bytes of the timestamp option with its padding.
+pub(super) const TIMESTAMPS_LEN: u32 = 12;
+/// The window shift that we offer: 65,535 << 8 is just below 16 MiB.
+pub(super) const WINDOW_SHIFT: u8 = 8;
+/// The greatest receive window.
+pub(super) const MAX_WINDOW: u32 = 65_535 << WINDOW_SHIFT;
+
+/// Where a connection stands (RFC 9293 section 3.3.2); LISTEN is another thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+    Closed,
+}
+
+/// Whether an acknowledgment is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AckDue {
+    No,
+    /// With the next data, or when its timer says so.
+    Delayed,
+    Now,
+}
+
+/// What the peer's timestamps are for (RFC 7323).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimestampState {
+    /// TS.Recent, and when it was set.
+    pub(super) recent: u32,
+    pub(super) recent_at: Instant,
+    /// What is added to the clock, so that it does not tell when we booted.
+    pub(super) offset: u32,
+}
+
+/// When something is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deadlines {
+    /// Retransmission, or the next probe of a closed window.
+    pub(super) retransmit: Option<Instant>,
+    /// Tail loss probe.
+    pub(super) probe: Option<Instant>,
+    /// RACK's next look.
+    pub(super) reorder: Option<Instant>,
+    /// A delayed acknowledgment.
+    pub(super) ack: Option<Instant>,
+    /// Keepalive.
+    pub(super) keepalive: Option<Instant>,
+    /// The end of TIME-WAIT, or of an orphan's patience in FIN-WAIT-2.
+    pub(super) end: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(super) fn earliest(&self) -> Option<Instant> {
+        let all = [self.retransmit, self.probe, self.reorder, self.ack, self.keepalive, self.end];
+        all.into_iter().flatten().min()
+    }
+}
+
+/// Options that a user sets, and that an accepted connection inherits from its listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) no_delay: bool,
+    pub(crate) cork: bool,
+    pub(crate) keepalive: bool,
+    pub(crate) keepalive_idle: Duration,
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_count: u8,
+    pub(crate) user_timeout: Option<Duration>,
+    /// SO_LINGER of no time: closing resets.
+    pub(crate) abort_on_close: bool,
+    pub(crate) ttl: Option<u8>,
+    pub(crate) tos: u8,
+    pub(crate) receive_limit: u32,
+    pub(crate) send_limit: u32,
+    /// Whether the user fixed the receive buffer, so that it does not follow the path.
+    pub(crate) receive_fixed: bool,
+    pub(crate) reno: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) state: State,
+    pub(crate) settings: Settings,
+    /// The listener that will accept it.
+    pub(crate) listener: Option<Key>,
+    /// Nobody holds it any more.
+    pub(crate) orphan: bool,
+    pub(crate) error: Option<Errno>,
+    /// Whether it stands in the list of its port.
+    pub(super) listed: bool,
+    /// Whether news of it wait to be heard.
+    pub(super) announced: bool,
+    pub(super) timer: Option<TimerId>,
+    pub(super) deadlines: Deadlines,
+
+    // Sending.
+    pub(super) iss: Seq,
+    pub(super) snd_una: Seq,
+    pub(super) snd_nxt: Seq,
+    pub(super) snd_wnd: u32,
+    pub(super) snd_wl1: Seq,
+    pub(super) snd_wl2: Seq,
+    /// The greatest window that the peer ever offered.
+    pub(super) max_window: u32,
+    pub(super) snd_wscale: u8,
+    /// The end of the last segment that was smaller than the MSS (Minshall's variant of Nagle's algorithm).
+    pub(super) snd_sml: Seq,
+    /// Payload bytes of a full segment.
+    pub(super) mss: u32,
+    pub(super) queue: SendQueue,
+    /// A FIN follows the queue.
+    pub(super) fin_wanted: bool,
+    pub(super) fin_sent: bool,
+    /// A SYN or SYN-ACK is to be sent (again).
+    pub(super) syn_due: bool,
+    pub(super) board: Scoreboard,
+    pub(super) rack: Rack,
+    pub(super) rtt: RoundTrip,
+    pub(super) congestion: Algorithm,
+    pub(super) phase: Phase,
+    /// Duplicate acknowledgments of a peer without SACK.
+    pub(super) duplicate_acks: u32,
+    /// The last segment is to be sent again as a probe of the tail.
+    pub(super) tail_probe: bool,
+    /// A closed window is to be probed.
+    pub(super) window_probe: bool,
+    pub(super) keepalive_probe: bool,
+    pub(super) keepalive_probes: u8,
+    /// The window was what stopped the sender.
+    pub(super) cwnd_limited: bool,
+    /// Where the present round trip of congestion control ends.
+    pub(super) round_end: Seq,
+    pub(super) last_sent: Instant,
+    pub(super) last_heard: Instant,
+
+    // Receiving.
+    pub(super) rcv_nxt: Seq,
+    /// The right edge that was advertised; it never moves back.
+    pub(super) rcv_adv: Seq,
+    pub(super) rcv_wscale: u8,
+    pub(super) last_ack_sent: Seq,
+    pub(super) ack: AckDue,
+    /// Full segments that are acknowledged at once after the start.
+    pub(super) quick_acks: u8,
+    pub(super) received: VecDeque<Bytes>,
+    pub(super) received_len: usize,
+    pub(super) receive_limit: u32,
+    pub(super) reassembly: Option<Box<Reassembly>>,
+    /// The number of the peer's FIN, once seen.
+    pub(super) fin_at: Option<Seq>,
+    pub(super) read_shut: bool,
+    /// Bytes that the user took in the present round trip, when it began, and what it was the last time (receive autotuning).
+    pub(super) drained: u32,
+    pub(super) drained_since: Instant,
+
+    // Agreed on with the SYNs.
+    /// What fits our link, which we tell the peer.
+    pub(super) link_mss: u16,
+    /// What is added to the clock in our timestamps before the peer's are known.
+    pub(super) first_offset: u32,
+    pub(super) peer_mss: u16,
+    pub(super) sack_permitted: bool,
+    pub(super) timestamps: Option<TimestampState>,
+}
+
+impl Connection {
+    /// A connection that has sent and received nothing yet.
+    pub(super) fn new(
+        local: SocketAddr,
+        remote: SocketAddr,
+        state: State,
+        settings: Settings,
+        iss: Seq,
+        path_mtu: u32,
+        now: Instant,
+    ) -> Self {
+        let mss = path_mtu.saturating_sub(HEADERS).max(u32::from(DEFAULT_MSS).min(64));
+        let congestion = Algorithm::named(if settings.reno { "reno" } else { "cubic" }, mss);
+        Self {
+            local,
+            remote,
+            state,
+            settings,
+            listener: None,
+            orphan: false,
+            error: None,
+            listed: false,
+            announced: false,
+            timer: None,
+            deadlines: Deadlines::default(),
+            iss,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wnd: 0,
+            snd_wl1: Seq(0),
+            snd_wl2: Seq(0),
+            max_window: 0,
+            snd_wscale: 0,
+            snd_sml: iss,
+            mss,
+            queue: SendQueue::default(),
+            fin_wanted: false,
+            fin_sent: false,
+            syn_due: true,
+            board: Scoreboard::default(),
+            rack: Rack::new(iss),
+            rtt: RoundTrip::new(),
+            congestion: congestion.expect("both names are known"),
+            phase: Phase::Open,
+            duplicate_acks: 0,
+            tail_probe: false,
+            window_probe: false,
+            keepalive_probe: false,
+            keepalive_probes: 0,
+            cwnd_limited: false,
+            round_end: iss,
+            last_sent: now,
+            last_heard: now,
+            rcv_nxt: Seq(0),
+            rcv_adv: Seq(0),
+            rcv_wscale: WINDOW_SHIFT,
+            last_ack_sent: Seq(0),
+            ack: AckDue::No,
+            quick_acks: 16,
+            received: VecDeque::new(),
+            received_len: 0,
+            receive_limit: settings.receive_limit,
+            reassembly: None,
+            fin_at: None,
+            read_shut: false,
+            drained: 0,
+            drained_since: now,
+            link_mss: mss.min(u16::MAX.into()) as u16,
+            first_offset: 0,
+            peer_mss: DEFAULT_MSS,
+            sack_permitted: true,
+            timestamps: None,
+        }
+    }
+
+    /// What the peer's SYN says: its number, and the options that both sides know.
+    pub(super) fn learn_from_syn(
+        &mut self,
+        sequence: Seq,
+        options: &SegmentOptions,
+        offset: u32,
+        now: Instant,
+    ) {
+        self.rcv_nxt = sequence + 1;
+        self.rcv_adv = self.rcv_nxt;
+        self.last_ack_sent = self.rcv_nxt;
+        self.snd_wl1 = sequence;
+        self.peer_mss = options.mss.unwrap_or(DEFAULT_MSS).max(64);
+        self.sack_permitted = options.sack_permitted;
+        match options.window_scale {
+            Some(shift) => self.snd_wscale = shift,
+            None => (self.snd_wscale, self.rcv_wscale) = (0, 0),
+        }
+        self.timestamps = options.timestamps.map(|Timestamps { value, .. }| TimestampState {
+            recent: value,
+            recent_at: now,
+            offset,
+        });
+        self.settle_mss(self.mss + HEADERS);
+        *self.congestion.window_mut() = super::congestion::Window::initial(self.mss);
+    }
+
+    /// Follows the path's MTU: a segment fits it with its options, and the peer's MSS.
+    pub(super) fn settle_mss(&mut self, path_mtu: u32) {
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
+        let fits = path_mtu.saturating_sub(HEADERS).min(self.peer_mss.into());
+        self.mss = fits.saturating_sub(options).max(32);
+    }
+
+    /// The window that may be under way now.
+    pub(super) const fn cwnd(&self) -> u32 {
+        match &self.phase {
+            Phase::Recovery { prr, .. } => prr.cwnd(),
+            Phase::Open | Phase::Loss { .. } => self.congestion.window().cwnd,
+        }
+    }
+
+    /// The window to advertise, in bytes: never less than was promised, and grown only by what is worth it (RFC 9293
+    /// section 3.8.6.2.2).
+    pub(super) fn receive_window(&self) -> u32 {
+        let held = self.received_len + self.reassembly.as_ref().map_or(0, |ranges| ranges.pinned());
+        let free = (self.receive_limit as usize).saturating_sub(held).min(MAX_WINDOW as usize) as u32;
+        let promised = self.rcv_adv - self.rcv_nxt;
+        let promised = if self.rcv_adv.is_after(self.rcv_nxt) { promised } else { 0 };
+        let worth = self.mss.min(self.receive_limit / 2);
+        if free >= promised + worth { free } else { promised }
+    }
+
+    /// Whether the user may still send.
+    pub(super) const fn may_send(&self) -> bool {
+        matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait)
+            && !self.fin_wanted
+    }
+
+    /// Whether everything the peer will ever send was received.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.read_shut || self.fin_at.is_some_and(|fin| self.rcv_nxt.is_after(fin))
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        let connected = !matches!(self.state, State::SynSent | State::SynReceived);
+        let dead = self.state == State::Closed;
+        let room = self.queue.len() < self.settings.send_limit as usize;
+        Readiness {
+            readable: connected && (self.received_len > 0 || self.is_at_end())
+                || dead
+                || self.error.is_some(),
+            writable: connected && (room || !self.may_send()) || dead || self.error.is_some(),
+            error: self.error.is_some(),
+            closed: dead,
+        }
+    }
+
+    /// Takes up to `limit` bytes that have come in, in order.
+    pub(super) fn take_received(&mut self, limit: usize) -> Payload {
+        let mut payload = Payload::Empty;
+        let mut left = limit;
+        while let Some(front) = self.received.front_mut().filter(|_| left > 0) {
+            let slice = if front.len() > left { front.split_to(left) } else { core::mem::take(front) };
+            if front.is_empty() {
+                self.received.pop_front();
+            }
+            left -= slice.len();
+            payload.push(slice);
+        }
+        self.received_len -= limit - left;
+        payload
+    }
+
+    /// The same without taking it (MSG_PEEK).
+    pub(super) fn peek_received(&self, limit: usize) -> Payload {
+        let mut payload = Payload::Empty;
+        let mut left = limit;
+        for slice in &self.received {
+            let part = slice.len().min(left);
+            payload.push(slice.slice(..part));
+            left -= part;
+        }
+        payload
+    }
+
+    /// It is over: buffers go, the reason stays for the user to read.
+    pub(super) fn end(&mut self, error: Option<Errno>) {
+        self.state = State::Closed;
+        self.error = self.error.or(error);
+        self.queue.clear();
+        self.board = Scoreboard::default();
+        self.reassembly = None;
+        self.deadlines = Deadlines::default();
+        self.ack = AckDue::No;
+        self.syn_due = false;
+        self.tail_probe = false;
+        self.window_probe = false;
+        self.keepalive_probe = false;
+    }
+
+    /// Our clock as the peer sees it, in milliseconds (RFC 7323 section 5.4).
+    pub(super) fn timestamp(&self, now: Instant) -> Option<Timestamps> {
+        let state = self.timestamps?;
+        Some(Timestamps { value: (now.as_millis() as u32).wrapping_add(state.offset), echo: state.recent })
+    }
+}

@@ -1,0 +1,127 @@
+//! Listeners: connections on their way to be accepted, and those that wait for it.
+
+use alloc::{boxed::Box, collections::VecDeque};
+use core::net::SocketAddr;
+
+use rumpnet_proto::{Counter, DropReason};
+use rumpnet_wire::tcp::Flags;
+
+use super::{
+    Socket, Tcp,
+    connection::{Connection, Settings, State},
+    segment::Segment,
+};
+use crate::{buffer::Received, context::Context, inet::Inet, link::Link, slab::Key};
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) local: SocketAddr,
+    pub(super) settings: Settings,
+    /// Connections that wait to be accepted, the oldest first.
+    pub(super) accepted: VecDeque<Key>,
+    /// Handshakes under way.
+    pub(super) embryos: u32,
+    pub(super) backlog: u32,
+    /// Whether news of it wait to be heard.
+    pub(super) announced: bool,
+}
+
+impl Listener {
+    fn is_full(&self) -> bool {
+        self.accepted.len() as u32 >= self.backlog || self.embryos >= self.backlog.saturating_mul(2).max(16)
+    }
+}
+
+impl Tcp {
+    pub(super) fn is_listener(&self, key: Key) -> bool {
+        matches!(self.sockets.value(key), Some(Socket::Listener(_)))
+    }
+
+    fn listener_mut(&mut self, key: Key) -> Option<&mut Listener> {
+        match self.sockets.value_mut(key)? {
+            Socket::Listener(listener) => Some(listener),
+            _ => None,
+        }
+    }
+
+    /// Section 3.10.7.2 of RFC 9293.
+    pub(super) fn receive_for_listener(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        listener: Key,
+        segment: &Segment,
+        packet: &Received,
+    ) {
+        if segment.has(Flags::ACK) {
+            cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
+            return self.send_reset(cx, link, inet, segment);
+        }
+        if !segment.has(Flags::SYN) {
+            return cx.drop_received(segment.interface, DropReason::TcpUnexpected, packet);
+        }
+        let full = self.listener_mut(listener).is_none_or(|listener| listener.is_full());
+        if full || !self.begin_handshake(cx, link, inet, listener, segment) {
+            cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
+        }
+    }
+
+    /// A connection in SYN-RECEIVED; false if there is no room for it, or no way back.
+    fn begin_handshake(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        listener: Key,
+        segment: &Segment,
+    ) -> bool {
+        let (local, remote) = (segment.destination, segment.source);
+        let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else { return false };
+        let Some(settings) = self.listener_mut(listener).map(|listener| listener.settings) else {
+            return false;
+        };
+        let iss = self.initial_sequence(cx.now, local, remote);
+        let offset = self.timestamp_offset(local, remote);
+        let mut connection =
+            Connection::new(local, remote, State::SynReceived, settings, iss, path.mtu, cx.now);
+        connection.learn_from_syn(segment.sequence, &segment.options, offset, cx.now);
+        connection.listener = Some(listener);
+        let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
+        self.demux.connect(local, remote, key);
+        if let Some(listener) = self.listener_mut(listener) {
+            listener.embryos += 1;
+        }
+        self.settle(cx, link, inet, key);
+        true
+    }
+
+    /// A handshake is complete: one that came by a listener waits to be accepted.
+    pub(super) fn on_established(&mut self, cx: &mut Context, key: Key) {
+        let Some(connection) = self.connection_mut(key) else { return };
+        connection.arm_keepalive();
+        match connection.listener {
+            None => cx.count(Counter::TcpConnected),
+            Some(listener) => {
+                cx.count(Counter::TcpAccepted);
+                if let Some(listener) = self.listener_mut(listener) {
+                    listener.embryos -= 1;
+                    listener.accepted.push_back(key);
+                }
+                self.tell(listener);
+            }
+        }
+        self.tell(key);
+    }
+
+    /// A connection that nobody has accepted is gone.
+    pub(super) fn on_embryo_gone(&mut self, key: Key, listener: Option<Key>) {
+        let Some(listener) = listener.and_then(|listener| self.listener_mut(listener)) else { return };
+        let waiting = listener.accepted.len();
+        listener.accepted.retain(|accepted| *accepted != key);
+        if listener.accepted.len() == waiting {
+            listener.embryos = listener.embryos.saturating_sub(1);
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! TCP (RFC 9293) with timestamps and window scaling (RFC 7323), SACK (RFC 2018), RACK-TLP (RFC 8985), PRR (RFC 9937) and CUBIC
+//! (RFC 9438).
+//!
+//! [`Tcp`] holds every socket of the protocol: bound, listening, connected. A segment is read in [`segment`], finds its
+//! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
+//! News for users are the keys of sockets whose readiness may have changed.
+//!
+//! Not here: SYN cookies, F-RTO, pacing, ECN, urgent data, path MTU discovery beyond what ICMP says, buffers that follow the path.
+
+mod acknowledge;
+mod congestion;
+mod connection;
+mod demux;
+mod input;
+mod listen;
+mod output;
+mod rack;
+mod reassembly;
+mod recovery;
+mod rtt;
+mod scoreboard;
+pub(crate) mod segment;
+mod send_queue;
+mod timers;
+mod user;
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::{hash::Hasher as _, net::SocketAddr};
+
+use rumpnet_proto::{Counter, DropReason, Errno};
+use rumpnet_wire::{
+    ip::Protocol,
+    tcp::{Flags, Options, Seq},
+};
+use siphasher::sip::SipHasher24;
+
+use crate::{
+    buffer::{Payload, Received},
+    config::Config,
+    context::{Context, Endpoint, Event, Timer},
+    inet::{Inet, ipv4::Outgoing, route::Path},
+    link::Link,
+    random::{Random, Seed},
+    slab::{Key, Slab},
+    time::{Duration, Instant},
+};
+use connection::Connection;
+use demux::Demux;
+use input::Verdict;
+use listen::Listener;
+use segment::{Outline, Segment};
+
+pub(crate) use connection::{Settings, State};
+pub use user::{Shutdown, TcpInfo, TcpOption};
+
+/// Challenges sent in a second at most (RFC 5961 section 7).
+const CHALLENGES_PER_SECOND: u32 = 1000;
+
+/// A TCP socket.
+enum Socket {
+    /// Neither listening nor connected; perhaps bound.
+    Idle {
+        local: Option<SocketAddr>,
+        settings: Box<Settings>,
+    },
+    Listener(Box<Listener>),
+    Connection(Box<Connection>),
+}
+
+/// All TCP sockets of a kernel.
+pub(crate) struct Tcp {
+    sockets: Slab<Socket>,
+    demux: Demux,
+    /// Connections that may have something to send, by port; those of the loopback come last.
+    ready: Vec<VecDeque<Key>>,
+    looped: VecDeque<Key>,
+    /// Sockets whose readiness may have changed.
+    news: Vec<Key>,
+    secret: Seed,
+    challenges: (u64, u32),
+    defaults: Settings,
+}
+
+impl Tcp {
+    pub(crate) fn new(config: &Config, random: &mut Random) -> Self {
+        Self {
+            sockets: Slab::new(config.sockets),
+            demux: Demux::new(random),
+            ready: Vec::new(),
+            looped: VecDeque::new(),
+            news: Vec::new(),
+            secret: random.next_seed(),
+            challenges: (0, 0),
+            defaults: Settings {
+                no_delay: false,
+                cork: false,
+                keepalive: false,
+                keepalive_idle: Duration::from_secs(7200),
+                keepalive_interval: Duration::from_secs(75),
+                keepalive_count: 9,
+                user_timeout: None,
+                abort_on_close: false,
+                ttl: None,
+                tos: 0,
+                receive_limit: config.tcp_receive_bytes,
+                send_limit: config.tcp_send_bytes,
+                receive_fixed: false,
+                reno: false,
+            },
+        }
+    }
+
+    fn connection_mut(&mut self, key: Key) -> Option<&mut Connection> {
+        match self.sockets.value_mut(key)? {
+            Socket::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    fn connection(&self, key: Key) -> Option<&Connection> {
+        match self.sockets.value(key)? {
+            Socket::Connection(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// A segment has come in; the cursor of `packet` is at its payload.
+    pub(crate) fn receive(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        segment: &Segment,
+        packet: &mut Received,
+    ) {
+        let pair = (segment.destination, segment.source);
+        let found = self.demux.connection(pair.0, pair.1).filter(|key| !self.gives_way(cx, *key, segment));
+        let Some(key) = found else {
+            return self.receive_for_nobody(cx, link, inet, segment, packet);
+        };
+        let offset = self.timestamp_offset(pair.0, pair.1);
+        let Some(connection) = self.connection_mut(key) else { return };
+        let before = connection.readiness();
+        // What is refused is shown whole to captures of drops, so the packet is kept until the verdict.
+        let payload = packet.clone().into_payload();
+        let verdict = connection.receive(cx.now, segment, payload, offset);
+        let changed = connection.readiness() != before || segment.len > 0;
+        match verdict {
+            Verdict::Accepted => {}
+            Verdict::Established => self.on_established(cx, key),
+            Verdict::Drop(reason) => cx.drop_received(segment.interface, reason, packet),
+            Verdict::Reset(reason) => {
+                cx.drop_received(segment.interface, reason, packet);
+                self.send_reset(cx, link, inet, segment);
+            }
+            Verdict::Challenge(reason) => {
+                cx.drop_received(segment.interface, reason, packet);
+                self.challenge(cx, key);
+            }
+        }
+        if changed {
+            self.tell(key);
+        }
+        self.settle(cx, link, inet, key);
+    }
+
+    /// An old connection in TIME-WAIT makes way for a new one of the same addresses (RFC 6191).
+    fn gives_way(&mut self, cx: &mut Context, key: Key, segment: &Segment) -> bool {
+        let Some(connection) = self.connection(key) else { return false };
+        let opens = segment.has(Flags::SYN) && !segment.has(Flags::ACK) && !segment.has(Flags::RST);
+        let gives = connection.state == State::TimeWait && opens && connection.is_older_than(segment);
+        if gives {
+            self.remove(cx, key);
+        }
+        gives
+    }
+
+    /// No connection has these addresses: a listener may, else the sender is told so (RFC 9293 section 3.10.7.1).
+    fn receive_for_nobody(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        segment: &Segment,
+        packet: &Received,
+    ) {
+        let listener = self.demux.bound(segment.destination).filter(|key| self.is_listener(*key));
+        match listener {
+            Some(key) if !segment.has(Flags::RST) => {
+                self.receive_for_listener(cx, link, inet, key, segment, packet);
+            }
+            _ => {
+                cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
+                if !segment.has(Flags::RST) {
+                    self.send_reset(cx, link, inet, segment);
+                }
+            }
+        }
+    }
+
+    /// A reset in answer to a segment that belongs to nothing: with the numbers that its sender expects.
+    fn send_reset(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, segment: &Segment) {
+        let (sequence, acknowledgment, flags) = if segment.has(Flags::ACK) {
+            (segment.acknowledgment, Seq(0), Flags::RST)
+        } else {
+            (Seq(0), segment.end(), Flags::RST | Flags::ACK)
+        };
+        let outline = Outline {
+            source: segment.destination,
+            destination: segment.source,
+            sequence,
+            acknowledgment,
+            flags,
+            window: 0,
+            options: Options::EMPTY,
+        };
+        let path = inet.determine_path(cx, link, outline.destination.ip(), Some(outline.source.ip()));
+        let Ok(path) = path else { return cx.count(Counter::TcpUnroutable) };
+        cx.count(Counter::TcpResetsSent);
+        emit(cx, link, inet, &path, &outline, Payload::Empty, None);
+    }
+
+    /// An acknowledgment that makes an honest peer repeat itself with the right numbers.
+    fn challenge(&mut self, cx: &mut Context, key: Key) {
+        let second = cx.now.as_secs();
+        if self.challenges.0 != second {
+            self.challenges = (second, 0);
+        }
+        if self.challenges.1 >= CHALLENGES_PER_SECOND {
+            return cx.count(Counter::TcpChallengesSpared);
+        }
+        self.challenges.1 += 1;
+        cx.count(Counter::TcpChallengesSent);
+        if let Some(connection) = self.connection_mut(key) {
+            connection.owe_now();
+        }
+    }
+
+    /// After anything that changed a connection: its timer, its place among those that may send, its end.
+    fn settle(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
+        let now = cx.now;
+        let Some(connection) = self.connection_mut(key) else { return };
+        if connection.state == State::Closed {
+            return self.settle_closed(cx, key);
+        }
+        connection.arm_persistence(now);
+        if connection.has_something_to_send() && !connection.listed {
+            let path = inet.determine_path(cx, link, connection.remote.ip(), Some(connection.local.ip()));
+            let port =
+                path.ok().map(|path| link.interfaces.by_index(path.interface).and_then(|found| found.port));
+            let Some(port) = port else {
+                // Without a way it is tried again when its timer says so.
+                return self.rearm(cx, key);
+            };
+            connection.listed = true;
+            self.list(link, port, key);
+        }
+        self.rearm(cx, key);
+    }
+
+    /// A closed connection gives its addresses back; it stays for its user until he closes it, too.
+    fn settle_closed(&mut self, cx: &mut Context, key: Key) {
+        let Some(connection) = self.connection_mut(key) else { return };
+        let (local, remote, orphan) = (connection.local, connection.remote, connection.orphan);
+        let embryo = connection.listener.is_some();
+        let timer = connection.timer.take();
+        timer.map(|timer| cx.timers.cancel(timer));
+        self.demux.disconnect(local, remote);
+        if orphan || embryo {
+            self.remove(cx, key);
+        } else {
+            self.tell(key);
+        }
+    }
+
+    fn list(&mut self, link: &mut Link, port: Option<u32>, key: Key) {
+        let Some(port) = port else { return self.looped.push_back(key) };
+        let place = port as usize;
+        if self.ready.len() <= place {
+            self.ready.resize_with(place + 1, VecDeque::new);
+        }
+        self.ready[place].push_back(key);
+        link.ports.rouse(port);
+    }
+
+    /// The connection's one timer at its earliest deadline; moving it later is a store.
+    fn rearm(&mut self, cx: &mut Context, key: Key) {
+        let Some(connection) = self.connection_mut(key) else { return };
+        match (connection.timer, connection.deadlines.earliest()) {
+            (Some(timer), Some(deadline)) if cx.timers.reset(timer, deadline) => {}
+            (_, Some(deadline)) => {
+                connection.timer = Some(cx.timers.insert(Timer::Connection(key), deadline));
+            }
+            (Some(timer), None) => {
+                cx.timers.cancel(timer);
+                connection.timer = None;
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// A connection's deadline has come.
+    pub(crate) fn on_timer(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
+        let now = cx.now;
+        let Some(connection) = self.connection_mut(key) else { return };
+        connection.timer = None;
+        let before = (connection.readiness(), connection.rtt.backoff());
+        connection.on_timer(now);
+        let after = (connection.readiness(), connection.rtt.backoff());
+        if after.1 > before.1 {
+            cx.count(Counter::TcpTimeouts);
+        }
+        if after.0 != before.0 {
+            self.tell(key);
+        }
+        self.settle(cx, link, inet, key);
+    }
+
+    /// One transmission for a port goes to the link; false if no connection has any.
+    pub(crate) fn send_next(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        port: u32,
+    ) -> bool {
+        loop {
+            let Some(key) = self.ready.get_mut(port as usize).and_then(VecDeque::pop_front) else {
+                return false;
+            };
+            if self.transmit(cx, link, inet, key) {
+                // Fair by transmissions: it comes again after the others.
+                self.ready[port as usize].push_back(key);
+                return true;
+            }
+        }
+    }
+
+    /// The same for connections to ourselves, which have no port to be pulled.
+    pub(crate) fn send_next_looped(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet) -> bool {
+        while let Some(key) = self.looped.pop_front() {
+            if self.transmit(cx, link, inet, key) {
+                self.looped.push_back(key);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether connections to ourselves have something to send.
+    pub(crate) fn has_looped(&self) -> bool {
+        !self.looped.is_empty()
+    }
+
+    /// Sends what a connection may send next; false if it is nothing, and the connection is off its list.
+    fn transmit(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key) -> bool {
+        let now = cx.now;
+        let Some(connection) = self.connection_mut(key) else { return false };
+        let Some(transmission) = connection.determine_transmission() else {
+            // Whatever it still has waits for an acknowledgment, a window or a timer.
+            connection.listed = false;
+            connection.arm_persistence(now);
+            self.rearm(cx, key);
+            return false;
+        };
+        let (local, remote) = (connection.local, connection.remote);
+        let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else {
+            connection.listed = false;
+            cx.count(Counter::TcpUnroutable);
+            connection.delay_without_way(now);
+            self.rearm(cx, key);
+            return false;
+        };
+        let (outline, payload) = connection.build(now, transmission);
+        let (mss, ttl, tos) = (connection.mss, connection.settings.ttl, connection.settings.tos);
+        if let output::Transmission::Data { again: true, .. } = transmission {
+            cx.count(Counter::TcpRetransmitted);
+        }
+        cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(mss.into()).max(1));
+        emit(cx, link, inet, &path, &outline, payload, Some((mss, ttl, tos)));
+        self.rearm(cx, key);
+        true
+    }
+
+    /// The readiness of a socket may have changed; said once until the news was heard.
+    fn tell(&mut self, key: Key) {
+        let told = match self.sockets.value_mut(key) {
+            Some(Socket::Connection(connection)) => &mut connection.announced,
+            Some(Socket::Listener(listener)) => &mut listener.announced,
+            Some(Socket::Idle { .. }) | None => return,
+        };
+        if !core::mem::replace(told, true) {
+            self.news.push(key);
+        }
+    }
+
+    /// Turns the news into events, at the end of a call.
+    pub(crate) fn announce(&mut self, cx: &mut Context) {
+        cx.events.extend(self.news.drain(..).map(|key| Event::Socket(Endpoint::Tcp(key))));
+    }
+
+    /// The news of a socket was heard.
+    pub(crate) fn on_told(&mut self, key: Key) {
+        match self.sockets.value_mut(key) {
+            Some(Socket::Connection(connection)) => connection.announced = false,
+            Some(Socket::Listener(listener)) => listener.announced = false,
+            Some(Socket::Idle { .. }) | None => {}
+        }
+    }
+
+    /// Forgets a socket, with its timer and addresses.
+    fn remove(&mut self, cx: &mut Context, key: Key) {
+        match self.sockets.remove(key) {
+            Some(Socket::Connection(connection)) => {
+                connection.timer.map(|timer| cx.timers.cancel(timer));
+                if connection.state != State::Closed {
+                    self.demux.disconnect(connection.local, connection.remote);
+                }
+                self.on_embryo_gone(key, connection.listener);
+            }
+            Some(Socket::Listener(listener)) => self.demux.unbind(listener.local),
+            Some(Socket::Idle { local: Some(local), .. }) => self.demux.unbind(local),
+            Some(Socket::Idle { local: None, .. }) | None => {}
+        }
+    }
+
+    /// The initial number of a connection: a clock and a keyed hash of its addresses (RFC 6528).
+    fn initial_sequence(&self, now: Instant, local: SocketAddr, remote: SocketAddr) -> Seq {
+        let clock = (now.as_nanos() / 4000) as u32;
+        Seq(clock.wrapping_add(self.hash(b'i', local, remote) as u32))
+    }
+
+    fn timestamp_offset(&self, local: SocketAddr, remote: SocketAddr) -> u32 {
+        self.hash(b't', local, remote) as u32
+    }
+
+    fn hash(&self, purpose: u8, local: SocketAddr, remote: SocketAddr) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write_u8(purpose);
+        for address in [local, remote] {
+            match address {
+                SocketAddr::V4(address) => hasher.write(&address.ip().octets()),
+                SocketAddr::V6(address) => hasher.write(&address.ip().octets()),
+            }
+            hasher.write_u16(address.port());
+        }
+        hasher.finish()
+    }
+}
+
+/// Puts a segment on its way; `limits` are the MSS, the time to live and the type of service.
+fn emit(
+    cx: &mut Context,
+    link: &mut Link,
+    inet: &mut Inet,
+    path: &Path,
+    outline: &Outline,
+    payload: Payload,
+    limits: Option<(u32, Option<u8>, u8)>,
+) {
+    let (mss, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
+    let frame = outline.build(payload, mss);
+    let outgoing = Outgoing {
+        protocol: Protocol::TCP,
+        destination: outline.destination.ip(),
+        ttl: ttl.unwrap_or(cx.config.ttl),
+        tos,
+        dont_fragment: true,
+        transport_len: frame.headers.len(),
+    };
+    // What is refused below was counted there; a lost segment is sent again.
+    let _refused: Result<(), Errno> = inet.send(cx, link, path, &outgoing, frame);
+}

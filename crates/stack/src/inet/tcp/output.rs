@@ -1,0 +1,305 @@
+//! What goes out: the question what may be sent now is apart from building it, and is asked when a port has room.
+//!
+//! A port pulls a connection until it has nothing more to send ([`Connection::determine_transmission`]), so that windows are
+//! judged at the last moment. A transmission may be a super-frame of up to 64 KiB.
+
+use rumpnet_wire::tcp::{Flags, Options, SackBlocks, Seq, TcpOption};
+
+use super::{
+    connection::{AckDue, Connection, MAX_WINDOW, State},
+    recovery::Phase,
+    segment::Outline,
+};
+use crate::{
+    buffer::{MAX_SLICES, Payload},
+    time::Instant,
+};
+
+/// Payload bytes of the longest super-frame: an IPv4 packet less the longest headers.
+const MAX_PAYLOAD: u32 = 65_535 - 20 - 60;
+
+/// What is to be sent next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transmission {
+    /// SYN, or SYN-ACK.
+    Syn,
+    /// `len` bytes of the queue from `from` on, and then our FIN.
+    Data { from: Seq, len: u32, fin: bool, again: bool },
+    /// An acknowledgment alone.
+    Acknowledgment,
+    /// A segment before the window, to which the peer answers: a probe of a closed window, or keepalive.
+    Probe,
+}
+
+impl Connection {
+    /// What may be sent now, if anything.
+    pub(super) fn determine_transmission(&mut self) -> Option<Transmission> {
+        if self.syn_due {
+            return Some(Transmission::Syn);
+        }
+        if matches!(self.state, State::SynSent | State::Closed) {
+            return None;
+        }
+        self.determine_repetition()
+            .or_else(|| self.determine_data())
+            .or_else(|| (self.window_probe || self.keepalive_probe).then_some(Transmission::Probe))
+            .or_else(|| (self.ack == AckDue::Now).then_some(Transmission::Acknowledgment))
+    }
+
+    /// What is lost and may be sent again, or the tail as a probe.
+    fn determine_repetition(&self) -> Option<Transmission> {
+        if self.tail_probe
+            && let Some(last) = self.board.last()
+        {
+            // One segment is enough to be answered.
+            let from = last.start.later(last.end - self.mss);
+            return Some(self.repetition(from, last.end));
+        }
+        let room = self.cwnd().saturating_sub(self.board.in_flight());
+        let limit = room.min(MAX_PAYLOAD);
+        let (from, to) = self.board.next_lost(limit.max(self.mss))?;
+        let is_first = self.board.in_flight() == 0;
+        if room < (to - from).min(self.mss) && !is_first {
+            return None;
+        }
+        let limit = if is_first { limit.max(self.mss) } else { limit };
+        Some(self.repetition(from, to.earlier(from + limit)))
+    }
+
+    fn repetition(&self, from: Seq, to: Seq) -> Transmission {
+        let fin = self.fin_sent && to.is_after(self.queue_end());
+        let len = to - from - u32::from(fin);
+        Transmission::Data { from, len, fin, again: true }
+    }
+
+    /// The number after the last byte of the queue.
+    fn queue_end(&self) -> Seq {
+        let syn = u32::from(self.snd_una == self.iss);
+        self.snd_una + syn + self.queue.len() as u32
+    }
+
+    /// New data, within the windows, in full segments where it can (RFC 9293 section 3.8.6.2.1).
+    fn determine_data(&mut self) -> Option<Transmission> {
+        if self.state == State::SynReceived || self.fin_sent {
+            return None;
+        }
+        let left = self.queue_end() - self.snd_nxt;
+        let fin_next = self.fin_wanted;
+        if left == 0 && !fin_next {
+            return None;
+        }
+        let used = self.snd_nxt - self.snd_una;
+        let window = self.snd_wnd.saturating_sub(used);
+        let room = self.cwnd().saturating_sub(self.board.in_flight());
+        let usable = left.min(window).min(MAX_PAYLOAD);
+        if room < usable.min(self.mss) || (left > 0 && room == 0) {
+            self.cwnd_limited = true;
+            return None;
+        }
+        let len = self.determine_length(left, usable.min(room), room < usable)?;
+        let fin = fin_next && len == left;
+        (len > 0 || fin).then_some(Transmission::Data { from: self.snd_nxt, len, fin, again: false })
+    }
+
+    /// How many of `usable` bytes leave now: whole segments, and a remainder only if nothing speaks against it.
+    fn determine_length(&mut self, left: u32, usable: u32, limited: bool) -> Option<u32> {
+        let whole = usable - usable % self.mss;
+        self.cwnd_limited |= limited;
+        if usable == left && self.may_send_remainder(left % self.mss) {
+            return Some(usable);
+        }
+        if whole > 0 {
+            return Some(whole);
+        }
+        // A window that will never hold a full segment is used when half of the greatest one is open.
+        (usable > 0 && usable < left && usable >= self.max_window / 2).then_some(usable)
+    }
+
+    /// Nagle's algorithm in Minshall's variant, and corks.
+    fn may_send_remainder(&self, remainder: u32) -> bool {
+        if remainder == 0 || self.fin_wanted {
+            return true;
+        }
+        if self.settings.cork {
+            return false;
+        }
+        self.settings.no_delay || self.board.is_empty() || self.snd_sml.is_at_or_before(self.snd_una)
+    }
+
+    /// Whether data waits that a closed window holds back, with nothing under way to hear from.
+    pub(super) fn is_held_by_window(&self) -> bool {
+        let waits = self.queue_end() != self.snd_nxt && !self.fin_sent;
+        waits && self.board.is_empty() && self.snd_wnd == 0 && !self.syn_due && self.state != State::SynSent
+    }
+
+    /// The segment of a transmission, and what sending it changes.
+    pub(super) fn build(&mut self, now: Instant, transmission: Transmission) -> (Outline, Payload) {
+        let (sequence, flags, payload) = match transmission {
+            Transmission::Syn => (self.iss, self.syn_flags(), Payload::Empty),
+            Transmission::Data { from, len, fin, again } => self.build_data(now, from, len, fin, again),
+            Transmission::Acknowledgment => (self.snd_nxt, Flags::ACK, Payload::Empty),
+            Transmission::Probe => (self.snd_una - 1, Flags::ACK, Payload::Empty),
+        };
+        let options =
+            if transmission == Transmission::Syn { self.syn_options(now) } else { self.options(now) };
+        let window = self.advertise(transmission == Transmission::Syn);
+        let outline = Outline {
+            source: self.local,
+            destination: self.remote,
+            sequence,
+            acknowledgment: if flags.contains(Flags::ACK) { self.rcv_nxt } else { Seq(0) },
+            flags,
+            window,
+            options,
+        };
+        self.note_sent(now, transmission);
+        (outline, payload)
+    }
+
+    const fn syn_flags(&self) -> Flags {
+        match self.state {
+            State::SynSent => Flags::SYN,
+            _ => Flags::SYN.union(Flags::ACK),
+        }
+    }
+
+    fn build_data(
+        &mut self,
+        now: Instant,
+        from: Seq,
+        len: u32,
+        fin: bool,
+        again: bool,
+    ) -> (Seq, Flags, Payload) {
+        let offset = from - self.snd_una;
+        let payload = self.queue.slice(offset as usize, len as usize, MAX_SLICES);
+        let len = payload.len() as u32;
+        let complete = from + len == self.queue_end();
+        let fin = fin && complete;
+        let end = from + len + u32::from(fin);
+        let mut flags = Flags::ACK;
+        if fin {
+            flags |= Flags::FIN;
+        }
+        if complete && len > 0 {
+            flags |= Flags::PSH;
+        }
+        if again {
+            self.board.on_retransmitted(from, end, now);
+        } else {
+            self.board.on_sent(from, end, now);
+            self.snd_nxt = end;
+            if len % self.mss != 0 {
+                self.snd_sml = end;
+            }
+        }
+        if fin && !self.fin_sent {
+            self.fin_sent = true;
+            self.on_fin_sent();
+        }
+        if let Phase::Recovery { prr, .. } = &mut self.phase {
+            prr.on_sent(end - from);
+        }
+        (from, flags, payload)
+    }
+
+    fn on_fin_sent(&mut self) {
+        self.state = match self.state {
+            State::CloseWait => State::LastAck,
+            _ => State::FinWait1,
+        };
+    }
+
+    /// What follows from having sent: timers, and nothing owed.
+    fn note_sent(&mut self, now: Instant, transmission: Transmission) {
+        match transmission {
+            Transmission::Syn => {
+                self.syn_due = false;
+                if self.board.is_empty() {
+                    self.board.on_sent(self.iss, self.iss + 1, now);
+                    self.snd_nxt = self.iss + 1;
+                } else {
+                    self.board.on_retransmitted(self.iss, self.iss + 1, now);
+                }
+                self.deadlines.retransmit = Some(now + self.rtt.rto());
+            }
+            Transmission::Data { .. } => {
+                self.tail_probe = false;
+                if self.deadlines.retransmit.is_none() {
+                    self.deadlines.retransmit = Some(now + self.rtt.rto());
+                }
+                self.arm_tail_probe(now);
+                self.last_sent = now;
+            }
+            Transmission::Probe => (self.window_probe, self.keepalive_probe) = (false, false),
+            Transmission::Acknowledgment => {}
+        }
+        if self.state != State::SynSent {
+            self.ack = AckDue::No;
+            self.deadlines.ack = None;
+            self.last_ack_sent = self.rcv_nxt;
+        }
+    }
+
+    /// The window field, and the right edge that it promises. A SYN's is not scaled (RFC 7323 section 2.2).
+    fn advertise(&mut self, syn: bool) -> u16 {
+        let window = self.receive_window().min(MAX_WINDOW);
+        let shift = if syn { 0 } else { self.rcv_wscale };
+        let field = (window >> shift).min(u16::MAX.into());
+        self.rcv_adv = self.rcv_adv.later(self.rcv_nxt + (field << shift));
+        field as u16
+    }
+
+    /// The options of a SYN, in the order in which Linux sends them.
+    fn syn_options(&self, now: Instant) -> Options {
+        let mut options = Options::EMPTY;
+        let answers = self.state != State::SynSent;
+        let mss = self.link_mss;
+        let mut push =
+            |option: &TcpOption<'_>| options.push(option).expect("a SYN's options fit forty bytes");
+        push(&TcpOption::MaximumSegmentSize(mss));
+        let timestamps = if answers { self.timestamp(now) } else { Some(self.first_timestamp(now)) };
+        let sack = !answers || self.sack_permitted;
+        match (timestamps, sack) {
+            (Some(timestamps), true) => {
+                push(&TcpOption::SackPermitted);
+                push(&TcpOption::Timestamps(timestamps));
+            }
+            (Some(timestamps), false) => {
+                push(&TcpOption::Nop);
+                push(&TcpOption::Nop);
+                push(&TcpOption::Timestamps(timestamps));
+            }
+            (None, true) => {
+                push(&TcpOption::Nop);
+                push(&TcpOption::Nop);
+                push(&TcpOption::SackPermitted);
+            }
+            (None, false) => {}
+        }
+        if !answers || self.rcv_wscale > 0 {
+            push(&TcpOption::Nop);
+            push(&TcpOption::WindowScale(super::connection::WINDOW_SHIFT));
+        }
+        options
+    }
+
+    fn options(&mut self, now: Instant) -> Options {
+        let timestamps = self.timestamp(now);
+        let mut options = timestamps.map_or(Options::EMPTY, Options::from_timestamps);
+        if !self.sack_permitted {
+            return options;
+        }
+        let Some(ranges) = self.reassembly.as_deref_mut().filter(|ranges| ranges.has_news()) else {
+            return options;
+        };
+        let mut blocks = SackBlocks::default();
+        for block in ranges.blocks(if timestamps.is_some() { 3 } else { 4 }) {
+            blocks.push(block).expect("no more were asked for than there is room");
+        }
+        for option in [TcpOption::Nop, TcpOption::Nop, TcpOption::Sack(blocks)] {
+            options.push(&option).expect("timestamps leave room for three blocks");
+        }
+        options
+    }
+}

@@ -1,0 +1,144 @@
+//! What time does to a connection: retransmission, probes, delayed acknowledgments, keepalive, the end.
+
+use rumpnet_proto::Errno;
+
+use super::{
+    connection::{AckDue, Connection, State},
+    recovery::Phase,
+    rtt::MAX_RTO,
+};
+use crate::time::Instant;
+
+/// Retransmissions of a SYN before a user is told (tcp_syn_retries); the last wait ends after 127 s.
+const SYN_RETRIES: u8 = 6;
+/// Retransmissions of a SYN-ACK (tcp_synack_retries).
+const SYN_ACK_RETRIES: u8 = 5;
+/// Retransmissions of data (tcp_retries2).
+const RETRIES: u8 = 15;
+/// The same when nobody holds the connection any more (tcp_orphan_retries).
+const ORPHAN_RETRIES: u8 = 8;
+
+impl Connection {
+    /// Something of this connection may be due.
+    pub(super) fn on_timer(&mut self, now: Instant) {
+        let due = |deadline: &mut Option<_>| deadline.take_if(|at| *at <= now).is_some();
+        if due(&mut self.deadlines.end) {
+            return self.end(None);
+        }
+        if due(&mut self.deadlines.ack) && self.ack == AckDue::Delayed {
+            self.ack = AckDue::Now;
+            // A peer that must wait for its acknowledgments is slow: it gets them at once for a while.
+            self.quick_acks = self.quick_acks.max(1);
+        }
+        if due(&mut self.deadlines.reorder) {
+            self.on_reorder_timer(now);
+        }
+        if due(&mut self.deadlines.probe) && !self.board.is_empty() {
+            self.tail_probe = true;
+        }
+        if due(&mut self.deadlines.retransmit) {
+            self.on_retransmission_timer(now);
+        }
+        if due(&mut self.deadlines.keepalive) {
+            self.on_keepalive_timer(now);
+        }
+    }
+
+    /// RACK looks again.
+    fn on_reorder_timer(&mut self, now: Instant) {
+        let in_flight = self.board.in_flight();
+        let in_recovery = !matches!(self.phase, Phase::Open);
+        let found = self.rack.detect(now, &mut self.board, &self.rtt, in_recovery, self.mss);
+        self.deadlines.reorder = found.look_again;
+        if found.lost > 0 && !in_recovery {
+            self.begin_recovery(now, in_flight);
+        }
+    }
+
+    /// RFC 6298 section 5: all that is not known to have arrived is lost, and sent again from the start.
+    fn on_retransmission_timer(&mut self, now: Instant) {
+        if self.is_held_by_window() {
+            self.window_probe = true;
+            self.rtt.back_off();
+            self.deadlines.retransmit = Some(now + self.rtt.rto());
+            return self.give_up_if_hopeless(now);
+        }
+        if self.board.is_empty() {
+            return;
+        }
+        self.rtt.back_off();
+        if self.has_given_up(now) {
+            return self.end(Some(Errno::TimedOut));
+        }
+        self.deadlines.retransmit = Some(now + self.rtt.rto());
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            self.syn_due = true;
+            return;
+        }
+        let in_flight = self.board.in_flight();
+        // A peer that has SACKed what it then dropped shows it by never acknowledging the first segment.
+        if self.board.first().is_some_and(|first| first.sacked) {
+            self.board.forget_sacks();
+        }
+        self.board.mark_lost(|_| true);
+        if !matches!(self.phase, Phase::Loss { .. }) {
+            self.congestion.on_timeout(now, in_flight, self.mss);
+        }
+        self.congestion.window_mut().cwnd = self.mss;
+        self.phase = Phase::Loss { recover: self.snd_nxt };
+        self.tail_probe = false;
+        self.deadlines.probe = None;
+        self.deadlines.reorder = None;
+        self.duplicate_acks = 0;
+    }
+
+    fn has_given_up(&self, now: Instant) -> bool {
+        let limit = match self.state {
+            State::SynSent => SYN_RETRIES,
+            State::SynReceived => SYN_ACK_RETRIES,
+            _ if self.orphan => ORPHAN_RETRIES,
+            _ => RETRIES,
+        };
+        let since = self.board.first().map_or(self.last_sent, |first| first.at.min(self.last_heard));
+        self.rtt.backoff() > limit || self.settings.user_timeout.is_some_and(|limit| now - since >= limit)
+    }
+
+    /// A peer whose window stays closed is patient company, but an orphan's is not waited for without end.
+    fn give_up_if_hopeless(&mut self, now: Instant) {
+        let silent = now - self.last_heard > MAX_RTO * 4;
+        let asked = self.settings.user_timeout.is_some_and(|limit| now - self.last_heard >= limit);
+        if asked || (silent && (self.orphan || self.rtt.backoff() > RETRIES)) {
+            self.end(Some(Errno::TimedOut));
+        }
+    }
+
+    fn on_keepalive_timer(&mut self, now: Instant) {
+        if !self.settings.keepalive || !matches!(self.state, State::Established | State::CloseWait) {
+            return;
+        }
+        let idle = now - self.last_heard;
+        if idle < self.settings.keepalive_idle {
+            self.deadlines.keepalive = Some(self.last_heard + self.settings.keepalive_idle);
+            return;
+        }
+        if self.keepalive_probes >= self.settings.keepalive_count {
+            return self.end(Some(Errno::TimedOut));
+        }
+        self.keepalive_probes += 1;
+        self.keepalive_probe = true;
+        self.deadlines.keepalive = Some(now + self.settings.keepalive_interval);
+    }
+
+    /// Keepalive begins, or ends, with its option or with the connection.
+    pub(super) fn arm_keepalive(&mut self) {
+        let wanted = self.settings.keepalive && matches!(self.state, State::Established | State::CloseWait);
+        self.deadlines.keepalive = wanted.then(|| self.last_heard + self.settings.keepalive_idle);
+    }
+
+    /// A window that holds data back is probed in time.
+    pub(super) fn arm_persistence(&mut self, now: Instant) {
+        if self.is_held_by_window() && self.deadlines.retransmit.is_none() {
+            self.deadlines.retransmit = Some(now + self.rtt.rto());
+        }
+    }
+}

@@ -1,0 +1,612 @@
+//! What users ask: socket(2), bind(2), listen(2), connect(2), accept(2), send(2), recv(2), shutdown(2), close(2), options.
+
+use alloc::{boxed::Box, collections::VecDeque};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use rumpnet_proto::{Counter, Errno};
+use rumpnet_wire::tcp::{Flags, Options};
+
+use super::{
+    Demux, Socket, Tcp,
+    connection::{AckDue, Connection, MAX_WINDOW, State},
+    emit,
+    listen::Listener,
+    segment::{Outline, Segment},
+};
+use crate::{
+    buffer::Payload,
+    context::Context,
+    inet::{Inet, route::Scope},
+    link::Link,
+    slab::Key,
+    socket::Readiness,
+    time::{Duration, Instant},
+};
+
+/// Which direction is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Nothing more will be read; what comes is discarded.
+    Read,
+    /// Nothing more will be written: a FIN follows what was.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// An option of a TCP socket, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption {
+    /// TCP_NODELAY: small segments do not wait for the acknowledgment of others.
+    NoDelay(bool),
+    /// TCP_CORK: only full segments leave.
+    Cork(bool),
+    /// SO_KEEPALIVE.
+    KeepAlive(bool),
+    /// TCP_KEEPIDLE.
+    KeepIdle(Duration),
+    /// TCP_KEEPINTVL.
+    KeepInterval(Duration),
+    /// TCP_KEEPCNT, at least 1.
+    KeepCount(u8),
+    /// TCP_USER_TIMEOUT; zero is the system's own.
+    UserTimeout(Duration),
+    /// SO_LINGER with no time: closing resets the connection.
+    AbortOnClose(bool),
+    /// IP_TTL, 1 to 255.
+    Ttl(u8),
+    /// IP_TOS.
+    Tos(u8),
+    /// SO_RCVBUF, in bytes.
+    ReceiveBuffer(u32),
+    /// SO_SNDBUF, in bytes.
+    SendBuffer(u32),
+    /// TCP_CONGESTION: NewReno instead of CUBIC; before the connection only.
+    Reno(bool),
+}
+
+/// What is known of a connection (TCP_INFO).
+#[derive(Clone, Debug)]
+pub struct TcpInfo {
+    /// The state's name, as netstat prints it.
+    pub state: &'static str,
+    /// The congestion control algorithm.
+    pub congestion: &'static str,
+    /// The smoothed round-trip time and its variation, once measured.
+    pub rtt: Option<(Duration, Duration)>,
+    /// The retransmission time-out.
+    pub rto: Duration,
+    /// Payload bytes of a full segment.
+    pub mss: u32,
+    /// The congestion window, in bytes.
+    pub cwnd: u32,
+    /// The slow-start threshold, in bytes.
+    pub ssthresh: u32,
+    /// Bytes under way.
+    pub in_flight: u32,
+    /// The peer's window, in bytes.
+    pub send_window: u32,
+    /// The window that we offer, in bytes.
+    pub receive_window: u32,
+    /// Bytes that wait to be acknowledged.
+    pub send_queue: usize,
+    /// Bytes that wait to be read.
+    pub receive_queue: usize,
+    /// Whether selective acknowledgments were agreed on.
+    pub sack: bool,
+    /// Whether timestamps were agreed on.
+    pub timestamps: bool,
+}
+
+/// The least buffer that a socket may be given.
+const MIN_BUFFER: u32 = 2048;
+/// The greatest.
+const MAX_BUFFER: u32 = 64 * 1024 * 1024;
+
+impl State {
+    /// As netstat(1) prints it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::SynSent => "SYN_SENT",
+            Self::SynReceived => "SYN_RECEIVED",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait1 => "FIN_WAIT_1",
+            Self::FinWait2 => "FIN_WAIT_2",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST_ACK",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Closed => "CLOSED",
+        }
+    }
+}
+
+impl Connection {
+    /// An acknowledgment leaves at the next chance.
+    pub(super) const fn owe_now(&mut self) {
+        self.ack = AckDue::Now;
+    }
+
+    /// Whether asking for a transmission may give one.
+    pub(super) fn has_something_to_send(&self) -> bool {
+        self.syn_due
+            || self.ack == AckDue::Now
+            || self.tail_probe
+            || self.window_probe
+            || self.keepalive_probe
+            || self.queue.len() > 0
+            || (self.fin_wanted && !self.fin_sent)
+            || self.board.has_lost()
+    }
+
+    /// There is no way to the peer now: as if what would have been sent was lost.
+    pub(super) fn delay_without_way(&mut self, now: Instant) {
+        (self.tail_probe, self.window_probe, self.keepalive_probe) = (false, false, false);
+        if self.ack == AckDue::Now {
+            self.ack = AckDue::No;
+        }
+        if self.deadlines.retransmit.is_none() {
+            self.deadlines.retransmit = Some(now + self.rtt.rto());
+        }
+    }
+
+    /// Whether a SYN begins a new connection beside this one in TIME-WAIT (RFC 6191, RFC 9293 section 3.6.1).
+    pub(super) fn is_older_than(&self, segment: &Segment) -> bool {
+        match (self.timestamps, segment.options.timestamps) {
+            (Some(state), Some(timestamps)) if timestamps.value != state.recent => {
+                (timestamps.value.wrapping_sub(state.recent) as i32) > 0
+            }
+            _ => segment.sequence.is_after(self.rcv_nxt),
+        }
+    }
+
+    /// Our clock in a first SYN, before the peer's is known.
+    pub(super) const fn first_timestamp(&self, now: Instant) -> rumpnet_wire::tcp::Timestamps {
+        rumpnet_wire::tcp::Timestamps {
+            value: (now.as_millis() as u32).wrapping_add(self.first_offset),
+            echo: 0,
+        }
+    }
+
+    /// What an acknowledgment of everything would allow: the window has grown by what is worth telling.
+    fn owes_window_update(&self) -> bool {
+        let promised = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
+        let window = self.receive_window();
+        window > promised
+            && (window - promised >= (2 * self.mss).min(self.receive_limit / 2))
+            && matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
+    }
+
+    /// The receive buffer follows what the user drains in a round trip (dynamic right-sizing).
+    fn follow_reader(&mut self, now: Instant, taken: usize) {
+        self.drained = self.drained.saturating_add(taken as u32);
+        let round = self.rtt.smoothed().unwrap_or(Duration::from_millis(50)).max(Duration::from_millis(1));
+        if now - self.drained_since < round {
+            return;
+        }
+        let wanted = self.drained.saturating_mul(2).min(MAX_WINDOW);
+        if !self.settings.receive_fixed && wanted > self.receive_limit {
+            self.receive_limit = wanted;
+        }
+        (self.drained, self.drained_since) = (0, now);
+    }
+}
+
+impl Tcp {
+    /// socket(2); ENFILE beyond the limit.
+    pub(crate) fn open(&mut self) -> Result<Key, Errno> {
+        let socket = Socket::Idle { local: None, settings: Box::new(self.defaults) };
+        self.sockets.insert(socket).map_err(|_| Errno::NFile)
+    }
+
+    /// bind(2). EINVAL if bound already, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT.
+    pub(crate) fn bind(
+        &mut self,
+        cx: &mut Context,
+        inet: &Inet,
+        key: Key,
+        wanted: SocketAddr,
+    ) -> Result<SocketAddr, Errno> {
+        let Some(Socket::Idle { local: None, .. }) = self.sockets.value(key) else {
+            return Err(if self.sockets.contains(key) { Errno::Inval } else { Errno::BadF });
+        };
+        let IpAddr::V4(address) = wanted.ip() else { return Err(Errno::AfNoSupport) };
+        if !address.is_unspecified() && !address.is_loopback() && !inet.addresses.is_ours(wanted.ip()) {
+            return Err(Errno::AddrNotAvail);
+        }
+        let bound = if wanted.port() == 0 {
+            let free = |port| self.demux.is_free(SocketAddr::new(wanted.ip(), port));
+            let port = Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?;
+            SocketAddr::new(wanted.ip(), port)
+        } else {
+            wanted
+        };
+        if !self.demux.is_free(bound) {
+            return Err(Errno::AddrInUse);
+        }
+        self.demux.bind(bound, key);
+        if let Some(Socket::Idle { local, .. }) = self.sockets.value_mut(key) {
+            *local = Some(bound);
+        }
+        Ok(bound)
+    }
+
+    /// listen(2): binds to a free port if need be. EINVAL if connected.
+    pub(crate) fn listen(
+        &mut self,
+        cx: &mut Context,
+        inet: &Inet,
+        key: Key,
+        backlog: u32,
+    ) -> Result<(), Errno> {
+        let backlog = backlog.clamp(1, 4096);
+        match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
+            Socket::Listener(listener) => {
+                listener.backlog = backlog;
+                return Ok(());
+            }
+            Socket::Connection(_) => return Err(Errno::Inval),
+            Socket::Idle { local: Some(_), .. } => {}
+            Socket::Idle { local: None, .. } => {
+                self.bind(cx, inet, key, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+            }
+        }
+        let socket = self.sockets.value_mut(key).ok_or(Errno::BadF)?;
+        if let Socket::Idle { local: Some(local), settings } = socket {
+            let (local, settings) = (*local, **settings);
+            let accepted = VecDeque::new();
+            *socket = Socket::Listener(Box::new(Listener {
+                local,
+                settings,
+                accepted,
+                embryos: 0,
+                backlog,
+                announced: false,
+            }));
+        }
+        Ok(())
+    }
+
+    /// connect(2): sends a SYN; writable, or in error, when it is answered. EISCONN, EALREADY, EOPNOTSUPP, EADDRINUSE, what routing
+    /// says.
+    pub(crate) fn connect(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        remote: SocketAddr,
+    ) -> Result<(), Errno> {
+        let (bound, settings) = match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Idle { local, settings } => (*local, **settings),
+            Socket::Listener(_) => return Err(Errno::OpNotSupp),
+            Socket::Connection(connection) if connection.state == State::SynSent => {
+                return Err(Errno::Already);
+            }
+            Socket::Connection(_) => return Err(Errno::IsConn),
+        };
+        if !remote.is_ipv4() {
+            return Err(Errno::AfNoSupport);
+        }
+        if remote.port() == 0 || remote.ip().is_unspecified() {
+            return Err(Errno::AddrNotAvail);
+        }
+        let source = bound.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let path = inet.determine_path(cx, link, remote.ip(), source)?;
+        if !matches!(path.scope, Scope::Own | Scope::Unicast) {
+            return Err(Errno::NetUnreach);
+        }
+        let port = match bound {
+            Some(local) => local.port(),
+            None => {
+                let free = |port| {
+                    let local = SocketAddr::new(path.source, port);
+                    self.demux.connection(local, remote).is_none() && self.demux.is_free(local)
+                };
+                Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?
+            }
+        };
+        let local = SocketAddr::new(path.source, port);
+        if self.demux.connection(local, remote).is_some() {
+            return Err(Errno::AddrInUse);
+        }
+        bound.into_iter().for_each(|local| self.demux.unbind(local));
+        self.demux.connect(local, remote, key);
+        let iss = self.initial_sequence(cx.now, local, remote);
+        let mut connection = Connection::new(local, remote, State::SynSent, settings, iss, path.mtu, cx.now);
+        connection.first_offset = self.timestamp_offset(local, remote);
+        if let Some(socket) = self.sockets.value_mut(key) {
+            *socket = Socket::Connection(Box::new(connection));
+        }
+        cx.count(Counter::TcpConnecting);
+        self.settle(cx, link, inet, key);
+        Ok(())
+    }
+
+    /// accept(2): a connection and its peer. EAGAIN if none waits, EINVAL if not listening.
+    pub(crate) fn accept(&mut self, key: Key) -> Result<(Key, SocketAddr), Errno> {
+        let Socket::Listener(listener) = self.sockets.value_mut(key).ok_or(Errno::BadF)? else {
+            return Err(Errno::Inval);
+        };
+        let accepted = listener.accepted.pop_front().ok_or(Errno::Again)?;
+        let connection = self.connection_mut(accepted).ok_or(Errno::ConnAborted)?;
+        connection.listener = None;
+        Ok((accepted, connection.remote))
+    }
+
+    /// send(2): appends as much as there is room for, and returns how much. EAGAIN without room, EPIPE after a shutdown,
+    /// ENOTCONN, and the error that ended the connection.
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        mut bytes: Bytes,
+    ) -> Result<usize, Errno> {
+        let now = cx.now;
+        let connection = self.connection_for_io(key)?;
+        if let Some(error) = connection.error.take() {
+            return Err(error);
+        }
+        match connection.state {
+            State::SynSent | State::SynReceived => return Err(Errno::Again),
+            _ if !connection.may_send() => return Err(Errno::Pipe),
+            _ => {}
+        }
+        let room = (connection.settings.send_limit as usize).saturating_sub(connection.queue.len());
+        if room == 0 {
+            return Err(Errno::Again);
+        }
+        bytes.truncate(room);
+        let len = bytes.len();
+        if connection.board.is_empty() && now - connection.last_sent > connection.rtt.rto() {
+            connection.congestion.on_idle(connection.mss);
+        }
+        connection.queue.push(bytes);
+        self.settle(cx, link, inet, key);
+        Ok(len)
+    }
+
+    /// recv(2): up to `limit` bytes, shared; none at the end of the stream. EAGAIN if nothing has come.
+    pub(crate) fn receive_data(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        limit: usize,
+    ) -> Result<Payload, Errno> {
+        let now = cx.now;
+        let connection = self.connection_for_io(key)?;
+        if connection.received_len > 0 {
+            let payload = connection.take_received(limit);
+            connection.follow_reader(now, payload.len());
+            if connection.owes_window_update() {
+                connection.owe_now();
+                self.settle(cx, link, inet, key);
+            }
+            return Ok(payload);
+        }
+        connection.nothing_to_read()
+    }
+
+    /// recv(2) with MSG_PEEK.
+    pub(crate) fn peek_data(&mut self, key: Key, limit: usize) -> Result<Payload, Errno> {
+        let connection = self.connection_for_io(key)?;
+        if connection.received_len > 0 {
+            return Ok(connection.peek_received(limit));
+        }
+        connection.nothing_to_read()
+    }
+
+    fn connection_for_io(&mut self, key: Key) -> Result<&mut Connection, Errno> {
+        match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
+            Socket::Connection(connection) => Ok(connection),
+            _ => Err(Errno::NotConn),
+        }
+    }
+
+    /// shutdown(2). ENOTCONN.
+    pub(crate) fn shut_down(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        how: Shutdown,
+    ) -> Result<(), Errno> {
+        let connection = self.connection_for_io(key)?;
+        if matches!(connection.state, State::SynSent | State::Closed) {
+            return Err(Errno::NotConn);
+        }
+        if how != Shutdown::Write {
+            connection.read_shut = true;
+            connection.received.clear();
+            connection.received_len = 0;
+        }
+        if how != Shutdown::Read {
+            connection.fin_wanted = true;
+        }
+        self.tell(key);
+        self.settle(cx, link, inet, key);
+        Ok(())
+    }
+
+    /// close(2): what was sent still goes, and a FIN; but a connection with unread data is reset (RFC 2525 section 2.17).
+    pub(crate) fn close(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        key: Key,
+    ) -> Result<(), Errno> {
+        match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
+            Socket::Idle { .. } => self.remove(cx, key),
+            Socket::Listener(listener) => {
+                let waiting = core::mem::take(&mut listener.accepted);
+                waiting.into_iter().for_each(|accepted| self.abort(cx, link, inet, accepted));
+                self.remove(cx, key);
+            }
+            Socket::Connection(connection) => match connection.state {
+                State::Closed => self.remove(cx, key),
+                State::SynSent => self.remove(cx, key),
+                _ if connection.received_len > 0 || connection.settings.abort_on_close => {
+                    self.abort(cx, link, inet, key);
+                }
+                _ => {
+                    connection.orphan = true;
+                    connection.fin_wanted = true;
+                    let waits = connection.state == State::FinWait2;
+                    if waits {
+                        connection.deadlines.end = Some(cx.now + super::input::TIME_WAIT);
+                    }
+                    self.settle(cx, link, inet, key);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Resets a connection and forgets it.
+    fn abort(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key) {
+        let Some(connection) = self.connection(key) else { return };
+        let (outline, mss) = (connection.reset(), connection.mss);
+        let says = !matches!(connection.state, State::TimeWait | State::Closed);
+        self.remove(cx, key);
+        let path = inet.determine_path(cx, link, outline.destination.ip(), Some(outline.source.ip()));
+        if let Ok(path) = path
+            && says
+        {
+            cx.count(Counter::TcpResetsSent);
+            emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
+        }
+    }
+
+    /// getsockname(2) and getpeername(2).
+    pub(crate) fn addresses(&self, key: Key) -> Result<(Option<SocketAddr>, Option<SocketAddr>), Errno> {
+        Ok(match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Idle { local, .. } => (*local, None),
+            Socket::Listener(listener) => (Some(listener.local), None),
+            Socket::Connection(connection) => {
+                let connected = connection.state != State::SynSent;
+                (Some(connection.local), connected.then_some(connection.remote))
+            }
+        })
+    }
+
+    /// setsockopt(2). EINVAL for an impossible value, or one that comes too late.
+    pub(crate) fn set_option(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        option: TcpOption,
+    ) -> Result<(), Errno> {
+        let (settings, connected) = match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
+            Socket::Idle { settings, .. } => (&mut **settings, false),
+            Socket::Listener(listener) => (&mut listener.settings, false),
+            Socket::Connection(connection) => (&mut connection.settings, true),
+        };
+        match option {
+            TcpOption::NoDelay(on) => settings.no_delay = on,
+            TcpOption::Cork(on) => settings.cork = on,
+            TcpOption::KeepAlive(on) => settings.keepalive = on,
+            TcpOption::KeepIdle(span) if !span.is_zero() => settings.keepalive_idle = span,
+            TcpOption::KeepInterval(span) if !span.is_zero() => settings.keepalive_interval = span,
+            TcpOption::KeepCount(count) if count > 0 => settings.keepalive_count = count,
+            TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
+            TcpOption::AbortOnClose(on) => settings.abort_on_close = on,
+            TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = Some(ttl),
+            TcpOption::Tos(tos) => settings.tos = tos,
+            TcpOption::ReceiveBuffer(bytes) => {
+                settings.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER);
+                settings.receive_fixed = true;
+            }
+            TcpOption::SendBuffer(bytes) => settings.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER),
+            TcpOption::Reno(on) if !connected => settings.reno = on,
+            _ => return Err(Errno::Inval),
+        }
+        if let Some(connection) = self.connection_mut(key) {
+            connection.receive_limit = connection.receive_limit.max(connection.settings.receive_limit);
+            connection.arm_keepalive();
+            self.settle(cx, link, inet, key);
+        }
+        Ok(())
+    }
+
+    /// getsockopt(2) of SO_ERROR: takes the pending error.
+    pub(crate) fn take_error(&mut self, key: Key) -> Result<Option<Errno>, Errno> {
+        if !self.sockets.contains(key) {
+            return Err(Errno::BadF);
+        }
+        Ok(self.connection_mut(key).and_then(|connection| connection.error.take()))
+    }
+
+    /// getsockopt(2) of TCP_INFO. ENOTCONN.
+    pub(crate) fn info(&self, key: Key) -> Result<TcpInfo, Errno> {
+        let connection = self.connection(key).ok_or(Errno::NotConn)?;
+        let window = connection.congestion.window();
+        Ok(TcpInfo {
+            state: connection.state.name(),
+            congestion: connection.congestion.name(),
+            rtt: connection.rtt.smoothed().map(|srtt| (srtt, connection.rtt.variation())),
+            rto: connection.rtt.rto(),
+            mss: connection.mss,
+            cwnd: window.cwnd,
+            ssthresh: window.ssthresh,
+            in_flight: connection.board.in_flight(),
+            send_window: connection.snd_wnd,
+            receive_window: connection.receive_window(),
+            send_queue: connection.queue.len(),
+            receive_queue: connection.received_len,
+            sack: connection.sack_permitted,
+            timestamps: connection.timestamps.is_some(),
+        })
+    }
+
+    /// poll(2) on one socket; one that is closed is ready for everything.
+    pub(crate) fn readiness(&self, key: Key) -> Readiness {
+        match self.sockets.value(key) {
+            Some(Socket::Connection(connection)) => connection.readiness(),
+            Some(Socket::Listener(listener)) => {
+                Readiness { readable: !listener.accepted.is_empty(), ..Readiness::default() }
+            }
+            Some(Socket::Idle { .. }) => Readiness { readable: true, writable: true, ..Readiness::default() },
+            None => Readiness { readable: true, writable: true, error: false, closed: true },
+        }
+    }
+
+    /// Sockets open.
+    pub(crate) const fn len(&self) -> u32 {
+        self.sockets.len()
+    }
+}
+
+impl Connection {
+    /// Why there is nothing to read: the end, an error, or nothing yet.
+    fn nothing_to_read(&mut self) -> Result<Payload, Errno> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if self.is_at_end() || self.state == State::Closed {
+            return Ok(Payload::Empty);
+        }
+        if self.state == State::SynSent { Err(Errno::NotConn) } else { Err(Errno::Again) }
+    }
+
+    /// A reset that the peer must believe.
+    fn reset(&self) -> Outline {
+        Outline {
+            source: self.local,
+            destination: self.remote,
+            sequence: self.snd_nxt,
+            acknowledgment: self.rcv_nxt,
+            flags: Flags::RST | Flags::ACK,
+            window: 0,
+            options: Options::EMPTY,
+        }
+    }
+}
