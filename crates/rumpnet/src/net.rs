@@ -4,7 +4,7 @@ use std::{io, task::Waker, time::Duration};
 
 use rumpnet_proto::Errno;
 use rumpnet_sockets::{Interest, Net, Wait};
-use rumpnet_stack::{SocketId, Stack, time::Instant};
+use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 use crate::{Kernel, errno, wait::Deadline};
 
@@ -13,11 +13,11 @@ impl Net for Kernel {
         self.shared.enter(call)
     }
 
-    fn register(&self, socket: SocketId, interest: Interest, waker: &Waker) {
+    fn register(&self, socket: Endpoint, interest: Interest, waker: &Waker) {
         self.shared.lock().sockets.register(socket, interest, waker);
     }
 
-    fn forget(&self, socket: SocketId) {
+    fn forget(&self, socket: Endpoint) {
         let mut waiting = Vec::new();
         self.shared.lock().sockets.take_all(socket, &mut waiting);
         waiting.into_iter().for_each(Waker::wake);
@@ -31,7 +31,7 @@ impl Net for Kernel {
 impl Wait for Kernel {
     fn wait(
         &self,
-        socket: SocketId,
+        socket: Endpoint,
         interest: Interest,
         patience: Option<Duration>,
         ready: &mut dyn FnMut() -> bool,

@@ -43,8 +43,8 @@ pub(crate) struct Core {
     pub(crate) stack: Stack,
     pub(crate) ports: Vec<Option<Arc<Port>>>,
     pub(crate) sockets: Wakers,
-    pub(crate) echoes: Wakers,
-    pub(crate) captures: Wakers,
+    pub(crate) echoes: Wakers<Key>,
+    pub(crate) captures: Wakers<Key>,
 }
 
 /// What is to be done after the lock is left.

@@ -10,7 +10,7 @@ use std::{
 
 use rumpnet_proto::{InterfaceName, LinkState, Message, Severity};
 use rumpnet_sockets::Wakers;
-use rumpnet_stack::{Config, Event as News, Notice, SocketId, Stack, buffer::Received, time::Instant};
+use rumpnet_stack::{Config, Endpoint, Event as News, Notice, Stack, buffer::Received, time::Instant};
 
 use crate::{
     cable::state::{CableState, End, Plug, Verdicts},
@@ -182,7 +182,7 @@ impl Core {
     }
 
     /// A socket is closed: nobody waits for it any more.
-    pub(crate) fn forget_socket(&mut self, host: usize, socket: SocketId) {
+    pub(crate) fn forget_socket(&mut self, host: usize, socket: Endpoint) {
         self.hosts[host].sockets.take_all(socket, &mut self.woken);
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, io, rc::Rc, task::Waker, time::Duration};
 
 use rumpnet_proto::{ControlError, Counter, DropReason, Message, Reply, Request};
 use rumpnet_sockets::{Interest, Net, Wait};
-use rumpnet_stack::{SocketId, Stack, time::Instant};
+use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 use crate::{Interface, JoinHandle, shared::Shared, task};
 
@@ -95,11 +95,11 @@ impl Net for Host {
         self.stack(call)
     }
 
-    fn register(&self, socket: SocketId, interest: Interest, waker: &Waker) {
+    fn register(&self, socket: Endpoint, interest: Interest, waker: &Waker) {
         self.shared.with(|core| core.hosts[self.number].sockets.register(socket, interest, waker));
     }
 
-    fn forget(&self, socket: SocketId) {
+    fn forget(&self, socket: Endpoint) {
         self.shared.with(|core| core.forget_socket(self.number, socket));
     }
 }
@@ -108,7 +108,7 @@ impl Wait for Host {
     /// Runs the world meanwhile, which only the test itself can do: inside a task, use the async sockets.
     fn wait(
         &self,
-        _socket: SocketId,
+        _socket: Endpoint,
         _interest: Interest,
         patience: Option<Duration>,
         ready: &mut dyn FnMut() -> bool,

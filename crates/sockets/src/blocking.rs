@@ -172,8 +172,10 @@ impl<N: Wait> UdpSocket<N> {
                 }
                 result => return result,
             }
-            let waited =
-                self.udp.net().wait(self.udp.id(), interest, patience, &mut || self.udp.is_ready(interest));
+            let waited = self
+                .udp
+                .net()
+                .wait(self.udp.endpoint(), interest, patience, &mut || self.udp.is_ready(interest));
             // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
             waited.map_err(|_| N::error(rumpnet_proto::Errno::Again))?;
         }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Mutex};
 
 use bytes::{Bytes, BytesMut};
 use rumpnet_proto::Errno;
-use rumpnet_stack::{Datagram, Readiness, SocketId, SocketOption, Stack, UdpSend, time::Instant};
+use rumpnet_stack::{Datagram, Endpoint, Readiness, SocketId, SocketOption, Stack, UdpSend, time::Instant};
 
 use crate::{Interest, Meta, Net, ToSocketAddrs, Train};
 
@@ -28,8 +28,8 @@ impl<N: Net> Udp<N> {
         Ok(socket)
     }
 
-    pub(crate) const fn id(&self) -> SocketId {
-        self.id
+    pub(crate) const fn endpoint(&self) -> Endpoint {
+        Endpoint::Udp(self.id)
     }
 
     pub(crate) const fn net(&self) -> &N {
@@ -124,7 +124,7 @@ impl<N: Net> Udp<N> {
     }
 
     pub(crate) fn readiness(&self) -> Readiness {
-        self.net.enter(|stack, _| stack.readiness(self.id))
+        self.net.enter(|stack, _| stack.readiness(self.endpoint()))
     }
 
     pub(crate) fn is_ready(&self, interest: Interest) -> bool {
@@ -136,7 +136,7 @@ impl<N: Net> Drop for Udp<N> {
     fn drop(&mut self) {
         // It cannot be closed twice, since this is the only place that closes it.
         let _closed = self.net.enter(|stack, _| stack.udp_close(self.id));
-        self.net.forget(self.id);
+        self.net.forget(self.endpoint());
     }
 }
 

@@ -15,7 +15,7 @@ mod wakers;
 use std::{io, task::Waker, time::Duration};
 
 use rumpnet_proto::Errno;
-use rumpnet_stack::{SocketId, Stack, time::Instant};
+use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 pub use addresses::ToSocketAddrs;
 pub use datagram::{Meta, Train};
@@ -28,10 +28,10 @@ pub trait Net: Clone + 'static {
     fn enter<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> R) -> R;
 
     /// Calls `waker` once, as soon as the socket's readiness may have changed in the way asked for.
-    fn register(&self, socket: SocketId, interest: Interest, waker: &Waker);
+    fn register(&self, socket: Endpoint, interest: Interest, waker: &Waker);
 
     /// The socket is closed: whoever waits for it is woken, and its wakers are forgotten.
-    fn forget(&self, socket: SocketId);
+    fn forget(&self, socket: Endpoint);
 
     /// An errno as this world's `io::Error`.
     fn error(errno: Errno) -> io::Error {
@@ -46,7 +46,7 @@ pub trait Wait: Net {
     /// Returns when `ready` says yes; TimedOut after `patience`.
     fn wait(
         &self,
-        socket: SocketId,
+        socket: Endpoint,
         interest: Interest,
         patience: Option<Duration>,
         ready: &mut dyn FnMut() -> bool,

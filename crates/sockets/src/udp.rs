@@ -112,7 +112,7 @@ impl<N: Net> UdpSocket<N> {
 
     /// Whether the socket is ready; the task is woken when it is.
     pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        self.udp.net().register(self.udp.id(), interest, cx.waker());
+        self.udp.net().register(self.udp.endpoint(), interest, cx.waker());
         if self.udp.is_ready(interest) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -171,7 +171,7 @@ impl<N: Net> UdpSocket<N> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             result => return Poll::Ready(result),
         }
-        self.udp.net().register(self.udp.id(), interest, cx.waker());
+        self.udp.net().register(self.udp.endpoint(), interest, cx.waker());
         match call() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             result => Poll::Ready(result),

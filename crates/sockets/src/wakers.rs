@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, task::Waker};
 
-use rumpnet_stack::{Readiness, SocketId};
+use rumpnet_stack::{Endpoint, Readiness};
 
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,19 +26,25 @@ impl Interest {
 }
 
 /// The wakers of a kernel's sockets. A waker is called once and must be registered anew.
-#[derive(Debug, Default)]
-pub struct Wakers {
-    waiting: BTreeMap<SocketId, Vec<(Interest, Waker)>>,
+#[derive(Debug)]
+pub struct Wakers<K = Endpoint> {
+    waiting: BTreeMap<K, Vec<(Interest, Waker)>>,
 }
 
-impl Wakers {
+impl<K> Default for Wakers<K> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Copy> Wakers<K> {
     /// Nobody waits.
     pub const fn new() -> Self {
         Self { waiting: BTreeMap::new() }
     }
 
     /// Remembers a waker; one that would wake the same task for the same interest is not kept twice.
-    pub fn register(&mut self, socket: SocketId, interest: Interest, waker: &Waker) {
+    pub fn register(&mut self, socket: K, interest: Interest, waker: &Waker) {
         let waiting = self.waiting.entry(socket).or_default();
         if !waiting.iter().any(|(other, known)| *other == interest && known.will_wake(waker)) {
             waiting.push((interest, waker.clone()));
@@ -46,7 +52,7 @@ impl Wakers {
     }
 
     /// Moves to `out` the wakers of those whose interest `readiness` meets.
-    pub fn take_met(&mut self, socket: SocketId, readiness: Readiness, out: &mut Vec<Waker>) {
+    pub fn take_met(&mut self, socket: K, readiness: Readiness, out: &mut Vec<Waker>) {
         let Some(waiting) = self.waiting.get_mut(&socket) else { return };
         out.extend(
             waiting.extract_if(.., |(interest, _)| interest.is_met(readiness)).map(|(_, waker)| waker),
@@ -57,7 +63,7 @@ impl Wakers {
     }
 
     /// Moves to `out` everybody who waits for a socket.
-    pub fn take_all(&mut self, socket: SocketId, out: &mut Vec<Waker>) {
+    pub fn take_all(&mut self, socket: K, out: &mut Vec<Waker>) {
         out.extend(self.waiting.remove(&socket).into_iter().flatten().map(|(_, waker)| waker));
     }
 
@@ -74,6 +80,8 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
+    use rumpnet_stack::slab::Key;
+
     use super::*;
 
     #[derive(Default)]
@@ -88,7 +96,7 @@ mod tests {
     #[test]
     fn only_those_are_woken_whose_interest_is_met_and_only_once() {
         let (reader, writer) = (Arc::new(Count::default()), Arc::new(Count::default()));
-        let socket = SocketId { index: 0, generation: 0 };
+        let socket = Endpoint::Udp(Key { index: 0, generation: 0 });
         let mut wakers = Wakers::new();
         for _ in 0..2 {
             wakers.register(socket, Interest::Readable, &Waker::from(reader.clone()));

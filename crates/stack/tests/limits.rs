@@ -4,7 +4,7 @@ use rumpnet_proto::{
     AddressChange, CaptureOptions, Counter, DropReason, EchoOptions, Errno, NextHop, Reply, Request,
 };
 use rumpnet_stack::{
-    Config, Event, PortConfig, Stack,
+    Config, Endpoint, Event, PortConfig, Stack,
     buffer::{Gso, GsoKind, Offload},
     slab::Key,
     time::Instant,
@@ -28,10 +28,10 @@ fn a_socket_is_news_once_until_its_news_is_taken() {
     for _ in 0..100 {
         outside.receive(ipv4(header(Protocol::UDP, 0), &datagram(9, b"x")));
     }
-    assert_eq!(outside.stack.next_event(), Some(Event::Socket(socket)));
+    assert_eq!(outside.stack.next_event(), Some(Event::Socket(Endpoint::Udp(socket))));
     assert_eq!(outside.stack.next_event(), None);
     outside.receive(ipv4(header(Protocol::UDP, 0), &datagram(9, b"x")));
-    assert_eq!(outside.stack.next_event(), Some(Event::Socket(socket)));
+    assert_eq!(outside.stack.next_event(), Some(Event::Socket(Endpoint::Udp(socket))));
 }
 
 #[test]
@@ -219,5 +219,5 @@ fn a_train_larger_than_the_buffer_is_taken_when_that_is_empty_and_dropped_when_n
     assert_eq!(outside.stack.drops(DropReason::UdpSocketFull), 1);
     let whole = outside.stack.udp_receive(socket, true).expect("the first");
     assert_eq!((whole.payload.len(), whole.segment), (14_000, Some(1400)));
-    assert!(!outside.stack.readiness(socket).readable);
+    assert!(!outside.stack.readiness(Endpoint::Udp(socket)).readable);
 }

@@ -5,7 +5,7 @@ use rumpnet_proto::{
     Request,
 };
 use rumpnet_stack::{
-    Config, Offloads, PortConfig, SocketOption, Stack, UdpSend,
+    Config, Endpoint, Offloads, PortConfig, SocketOption, Stack, UdpSend,
     buffer::Received,
     slab::Key,
     time::{Duration, Instant},
@@ -271,7 +271,7 @@ fn room_in_the_send_buffer_comes_back_however_a_datagram_ends() {
         let to = (address(host), 9).into();
         assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Ok(1), "{ends}");
         assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Err(Errno::Again));
-        assert!(pair.stacks[0].readiness(sender).writable, "below its limit");
+        assert!(pair.stacks[0].readiness(Endpoint::Udp(sender)).writable, "below its limit");
         pair.run_until(pair.now + Duration::from_secs(5));
         let _pending = pair.stacks[0].udp_take_error(sender);
         assert_eq!(

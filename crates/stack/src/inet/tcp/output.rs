@@ -189,7 +189,7 @@ impl Connection {
         } else {
             self.board.on_sent(from, end, now);
             self.snd_nxt = end;
-            if len % self.mss != 0 {
+            if !len.is_multiple_of(self.mss) {
                 self.snd_sml = end;
             }
         }
