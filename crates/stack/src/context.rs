@@ -10,6 +10,7 @@ use crate::{
     buffer::{Charge, Frame, Received},
     capture::{Captures, Direction, Passing},
     config::Config,
+    endpoint::Endpoint,
     random::Random,
     slab::Key,
     time::Instant,
@@ -45,15 +46,6 @@ pub(crate) enum Timer {
     Fragments,
     /// A TCP connection's earliest deadline.
     Connection(Key),
-}
-
-/// A socket of any protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Endpoint {
-    /// A UDP socket.
-    Udp(Key),
-    /// A TCP socket.
-    Tcp(Key),
 }
 
 /// News for whoever runs the stack.

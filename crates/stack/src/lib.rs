@@ -19,6 +19,7 @@ mod capture;
 mod config;
 mod context;
 mod control;
+mod endpoint;
 mod inet;
 mod link;
 mod random;
@@ -35,12 +36,13 @@ use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, 
 
 pub use capture::{Captured, Direction};
 pub use config::Config;
-pub use context::{Endpoint, Event, Notice};
+pub use context::{Event, Notice};
+pub use endpoint::{Endpoint, Readiness};
 pub use inet::tcp::{Shutdown, TcpInfo, TcpOption};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
-pub use socket::{Datagram, Readiness, SocketId, SocketOption, UdpSend};
+pub use socket::{Datagram, SocketId, SocketOption, UdpSend};
 
 use buffer::{Frame, Payload, Received};
 use context::{Context, Timer};

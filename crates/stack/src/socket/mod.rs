@@ -15,7 +15,8 @@ use rumpnet_proto::{Counter, DropReason, Errno};
 use crate::{
     buffer::{Charge, Payload, Received},
     config::Config,
-    context::{Context, Endpoint, Event},
+    context::{Context, Event},
+    endpoint::Endpoint,
     inet::{
         Delivery, Inet,
         icmp::{ErrorKind, ErrorReport, Offender},
@@ -33,19 +34,6 @@ pub use udp::{SocketOption, UdpSend};
 
 /// The name of a socket; it is never used again for another one.
 pub type SocketId = Key;
-
-/// What a socket is ready for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// A receive call would not wait.
-    pub readable: bool,
-    /// A send call would not wait.
-    pub writable: bool,
-    /// An error waits to be taken (SO_ERROR).
-    pub error: bool,
-    /// The socket is closed.
-    pub closed: bool,
-}
 
 /// A received datagram, or a train of datagrams from one sender.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use rumpnet_proto::{Counter, Errno};
 use rumpnet_wire::ip::Protocol;
 
-use super::{Datagram, Readiness, SocketId, Sockets};
+use super::{Datagram, SocketId, Sockets};
 use crate::{
     buffer::{Charge, Payload},
     context::Context,
+    endpoint::Readiness,
     inet::{
         Inet,
         ipv4::Outgoing,

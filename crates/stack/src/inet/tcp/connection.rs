@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     buffer::Payload,
+    endpoint::Readiness,
     slab::Key,
-    socket::Readiness,
     time::{Duration, Instant},
     timer::TimerId,
 };
@@ -202,6 +202,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection that has sent and received nothing yet.
+    // long: one line a variable of RFC 9293 section 3.3.1 and its extensions.
     pub(super) fn new(
         local: SocketAddr,
         remote: SocketAddr,

@@ -37,7 +37,8 @@ use siphasher::sip::SipHasher24;
 use crate::{
     buffer::{Payload, Received},
     config::Config,
-    context::{Context, Endpoint, Event, Timer},
+    context::{Context, Event, Timer},
+    endpoint::Endpoint,
     inet::{Inet, ipv4::Outgoing, route::Path},
     link::Link,
     random::{Random, Seed},

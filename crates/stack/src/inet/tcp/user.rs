@@ -17,10 +17,10 @@ use super::{
 use crate::{
     buffer::Payload,
     context::Context,
+    endpoint::Readiness,
     inet::{Inet, route::Scope},
     link::Link,
     slab::Key,
-    socket::Readiness,
     time::{Duration, Instant},
 };
 

@@ -1,0 +1,25 @@
+//! Sockets of all transports as the outside names them, and what they can be ready for.
+
+use crate::slab::Key;
+
+/// A socket of any protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// A UDP socket.
+    Udp(Key),
+    /// A TCP socket.
+    Tcp(Key),
+}
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// A receive call would not wait.
+    pub readable: bool,
+    /// A send call would not wait.
+    pub writable: bool,
+    /// An error waits to be taken (SO_ERROR).
+    pub error: bool,
+    /// The socket is closed.
+    pub closed: bool,
+}
