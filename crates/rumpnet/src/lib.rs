@@ -1,7 +1,8 @@
 #![forbid(unsafe_code)]
 //! A network kernel in this process, joined to the host's network by taps.
 //!
-//! [`Kernel::boot`] boots one, [`Kernel::create`] gives it `virt<n>` on the host's `tap<n>`, and [`UdpSocket`] is a socket of it.
+//! [`Kernel::boot`] boots one, [`Kernel::create`] gives it `virt<n>` on the host's `tap<n>`, and [`TcpListener`], [`TcpStream`] and
+//! [`UdpSocket`] are sockets of it.
 //! [`link`] has the far sides: a tap, a channel whose other end is this program, or a [`link::Link`] of one's own.
 //!
 //! Start with `kernel`; `shared` has the one way into a stack, `reactor` the loop that reads links and runs timers.
@@ -37,14 +38,37 @@ pub use pool::{Buffer, Pool};
 pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
 pub use rumpnet_sockets::{Interest, Meta, ToSocketAddrs, Train};
-pub use rumpnet_stack::{Captured, Config, Direction, Offloads, Seed, SocketOption, buffer, time};
+pub use rumpnet_stack::{
+    Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer, time,
+};
 pub use rumpnet_wire as wire;
 
 /// A UDP socket for threads, shaped as [`std::net::UdpSocket`].
 pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Kernel>;
 
+/// A listening TCP socket for threads, shaped as [`std::net::TcpListener`].
+pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Kernel>;
+
+/// A TCP connection for threads, shaped as [`std::net::TcpStream`].
+pub type TcpStream = rumpnet_sockets::blocking::TcpStream<Kernel>;
+
+/// A TCP socket that is neither listening nor connected yet, to be given options first.
+pub type TcpSocket = rumpnet_sockets::TcpSocket<Kernel>;
+
 /// Sockets for async code, on any runtime.
 pub mod future {
+    /// A listening TCP socket, shaped as tokio's.
+    pub type TcpListener = rumpnet_sockets::TcpListener<crate::Kernel>;
+
+    /// A TCP connection, shaped as tokio's.
+    pub type TcpStream = rumpnet_sockets::TcpStream<crate::Kernel>;
+
+    /// The half of a connection that reads.
+    pub type OwnedReadHalf = rumpnet_sockets::OwnedReadHalf<crate::Kernel>;
+
+    /// The half of a connection that writes.
+    pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Kernel>;
+
     /// A UDP socket, shaped as tokio's.
     pub type UdpSocket = rumpnet_sockets::UdpSocket<crate::Kernel>;
 }

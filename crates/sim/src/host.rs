@@ -131,8 +131,29 @@ impl Wait for Host {
 /// A UDP socket on a [`Host`] for the test itself, as `rumpnet::UdpSocket` is one on a kernel: while it waits, the world runs.
 pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Host>;
 
+/// A listening TCP socket on a [`Host`] for the test itself.
+pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Host>;
+
+/// A TCP connection on a [`Host`] for the test itself.
+pub type TcpStream = rumpnet_sockets::blocking::TcpStream<Host>;
+
+/// A TCP socket on a [`Host`] that is neither listening nor connected yet, to be given options first.
+pub type TcpSocket = rumpnet_sockets::TcpSocket<Host>;
+
 /// Sockets for tasks.
 pub mod future {
+    /// A listening TCP socket on a host for async code.
+    pub type TcpListener = rumpnet_sockets::TcpListener<crate::Host>;
+
+    /// A TCP connection on a host for async code.
+    pub type TcpStream = rumpnet_sockets::TcpStream<crate::Host>;
+
+    /// The half of a connection that reads.
+    pub type OwnedReadHalf = rumpnet_sockets::OwnedReadHalf<crate::Host>;
+
+    /// The half of a connection that writes.
+    pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Host>;
+
     /// A UDP socket on a host for async code, as `rumpnet::future::UdpSocket` is one on a kernel.
     pub type UdpSocket = rumpnet_sockets::UdpSocket<crate::Host>;
 }

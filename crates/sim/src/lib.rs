@@ -45,7 +45,7 @@ mod world;
 
 pub use cable::{Cable, CableCounters, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
-pub use host::{Host, UdpSocket, future};
+pub use host::{Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
 pub use interface::Interface;
 pub use scenario::{assert_deterministic, scenario};
 pub use stranger::{Heard, Stranger};
@@ -55,7 +55,7 @@ pub use world::World;
 
 pub use rumpnet_proto as proto;
 pub use rumpnet_sockets::{Meta, ToSocketAddrs, Train};
-pub use rumpnet_stack::{Config, Offloads, SocketOption, buffer};
+pub use rumpnet_stack::{Config, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer};
 pub use rumpnet_wire as wire;
 
 /// The guide's examples, so that they stay true.

@@ -1,29 +1,25 @@
 //! What a blocking and an async UDP socket share: calls that never wait.
 
-use std::{io, net::SocketAddr, sync::Mutex};
+use std::{io, net::SocketAddr};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_stack::{Datagram, Endpoint, Readiness, SocketId, SocketOption, Stack, UdpSend, time::Instant};
 
-use crate::{Interest, Meta, Net, ToSocketAddrs, Train};
-
-/// Payloads of small datagrams share blocks of so many bytes.
-const BLOCK: usize = 64 * 1024;
+use crate::{Interest, Meta, Net, ToSocketAddrs, Train, block::Block};
 
 /// An open UDP socket, closed when it is dropped.
 pub(crate) struct Udp<N: Net> {
     net: N,
     id: SocketId,
-    /// What payloads are copied into, outside of the stack's lock.
-    block: Mutex<BytesMut>,
+    block: Block,
 }
 
 impl<N: Net> Udp<N> {
     pub(crate) fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
         let local = local.to_socket_addr()?;
         let id = net.enter(|stack, _| stack.udp_open()).map_err(N::error)?;
-        let socket = Self { net: net.clone(), id, block: Mutex::new(BytesMut::new()) };
+        let socket = Self { net: net.clone(), id, block: Block::default() };
         socket.call(|stack, _| stack.udp_bind(id, local))?;
         Ok(socket)
     }
@@ -40,26 +36,13 @@ impl<N: Net> Udp<N> {
         self.net.enter(call).map_err(N::error)
     }
 
-    /// A caller's bytes, copied once; the only copy on the way to the link.
-    fn copy(&self, payload: &[u8]) -> Bytes {
-        if payload.len() > BLOCK / 4 {
-            return Bytes::copy_from_slice(payload);
-        }
-        let mut block = self.block.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if block.capacity() - block.len() < payload.len() {
-            *block = BytesMut::with_capacity(BLOCK);
-        }
-        block.extend_from_slice(payload);
-        block.split().freeze()
-    }
-
     pub(crate) fn connect(&self, remote: impl ToSocketAddrs) -> io::Result<()> {
         let remote = remote.to_socket_addr()?;
         self.call(|stack, _| stack.udp_connect(self.id, remote))
     }
 
     pub(crate) fn send(&self, payload: &[u8], destination: Option<SocketAddr>) -> io::Result<usize> {
-        let send = UdpSend { payload: self.copy(payload), segment: None, destination };
+        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination };
         self.call(|stack, now| stack.udp_send(now, self.id, [send]))?;
         Ok(payload.len())
     }
@@ -77,7 +60,8 @@ impl<N: Net> Udp<N> {
             let len = run[0].len();
             for part in run.chunks(datagrams_in_train(len)) {
                 let segment = (part.len() > 1).then_some(len as u16);
-                let payload = if part.len() > 1 { Bytes::from(part.concat()) } else { self.copy(part[0]) };
+                let payload =
+                    if part.len() > 1 { Bytes::from(part.concat()) } else { self.block.copy(part[0]) };
                 trains.push(UdpSend { payload, segment, destination: to });
                 counts.push(part.len());
             }

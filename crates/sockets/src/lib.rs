@@ -1,14 +1,16 @@
 #![forbid(unsafe_code)]
 //! Socket types over whatever runs a stack: a reactor on a host, or a simulation in virtual time.
 //!
-//! [`Net`] is the handle: it enters the stack and keeps wakers. [`UdpSocket`] is async and has the shape of tokio's;
-//! [`blocking::UdpSocket`] has the shape of `std`'s. `rumpnet` and `rumpnet-sim` name their instances of them, so that a
+//! [`Net`] is the handle: it enters the stack and keeps wakers. [`UdpSocket`], [`TcpListener`] and [`TcpStream`] are async and have
+//! the shape of tokio's; those in [`blocking`] have the shape of `std`'s. `rumpnet` and `rumpnet-sim` name their instances of them, so that a
 //! program generic over [`Net`] runs in both worlds. There is no runtime, thread or operating system here.
 
 mod addresses;
+mod block;
 pub mod blocking;
 mod core;
 mod datagram;
+mod tcp;
 mod udp;
 mod wakers;
 
@@ -19,6 +21,9 @@ use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 pub use addresses::ToSocketAddrs;
 pub use datagram::{Meta, Train};
+pub use tcp::{
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
+};
 pub use udp::UdpSocket;
 pub use wakers::{Interest, Wakers};
 

@@ -38,7 +38,7 @@ pub use capture::{Captured, Direction};
 pub use config::Config;
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{Shutdown, TcpInfo, TcpOption};
+pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpSettings};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -401,6 +401,11 @@ impl Stack {
     /// setsockopt(2).
     pub fn tcp_set_option(&mut self, now: Instant, id: SocketId, option: TcpOption) -> Result<(), Errno> {
         self.in_tcp(now, |tcp, cx, link, inet| tcp.set_option(cx, link, inet, id, option))
+    }
+
+    /// getsockopt(2): the options in force.
+    pub fn tcp_settings(&self, id: SocketId) -> Result<TcpSettings, Errno> {
+        self.tcp.settings(&self.cx, id)
     }
 
     /// getsockopt(2) of SO_ERROR: takes the pending error.

@@ -13,6 +13,7 @@ mod connection;
 mod demux;
 mod input;
 mod listen;
+mod options;
 mod output;
 mod rack;
 mod reassembly;
@@ -52,7 +53,8 @@ use listen::Listener;
 use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
-pub use user::{Shutdown, TcpInfo, TcpOption};
+pub use options::{TcpOption, TcpSettings};
+pub use user::{Shutdown, TcpInfo};
 
 /// Challenges sent in a second at most (RFC 5961 section 7).
 const CHALLENGES_PER_SECOND: u32 = 1000;

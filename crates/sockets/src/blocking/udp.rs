@@ -1,33 +1,17 @@
 //! UDP sockets for threads, shaped as `std::net`'s.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rumpnet_stack::SocketOption;
 
+use super::mode::Mode;
 use crate::{Interest, Meta, Net, ToSocketAddrs, Train, Wait, core::Udp};
 
 /// A UDP socket whose calls wait in place.
 pub struct UdpSocket<N: Net> {
     udp: Arc<Udp<N>>,
     mode: Arc<Mode>,
-}
-
-/// How calls wait; as with dup(2), clones share it.
-#[derive(Default)]
-struct Mode {
-    nonblocking: AtomicBool,
-    /// Nanoseconds; 0 waits for ever.
-    read_timeout: AtomicU64,
-    write_timeout: AtomicU64,
 }
 
 impl<N: Wait> UdpSocket<N> {
@@ -113,28 +97,28 @@ impl<N: Wait> UdpSocket<N> {
 
     /// Whether calls answer WouldBlock instead of waiting.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.mode.nonblocking.store(nonblocking, Ordering::Relaxed);
+        self.mode.set_nonblocking(nonblocking);
         Ok(())
     }
 
     /// How long receive calls wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
     pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        store(&self.mode.read_timeout, patience)
+        self.mode.set_patience(Interest::Readable, patience)
     }
 
     /// How long send calls wait for room (SO_SNDTIMEO).
     pub fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        store(&self.mode.write_timeout, patience)
+        self.mode.set_patience(Interest::Writable, patience)
     }
 
     /// How long receive calls wait.
     pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(load(&self.mode.read_timeout))
+        Ok(self.mode.patience(Interest::Readable))
     }
 
     /// How long send calls wait for room.
     pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(load(&self.mode.write_timeout))
+        Ok(self.mode.patience(Interest::Writable))
     }
 
     /// Whether broadcasts may be sent (SO_BROADCAST).
@@ -158,45 +142,7 @@ impl<N: Wait> UdpSocket<N> {
         self.udp.take_error()
     }
 
-    fn when<R>(&self, interest: Interest, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        let patience = load(match interest {
-            Interest::Readable => &self.mode.read_timeout,
-            Interest::Writable => &self.mode.write_timeout,
-        });
-        loop {
-            match call() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.mode.nonblocking.load(Ordering::Relaxed) {
-                        return Err(error);
-                    }
-                }
-                result => return result,
-            }
-            let waited = self
-                .udp
-                .net()
-                .wait(self.udp.endpoint(), interest, patience, &mut || self.udp.is_ready(interest));
-            // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
-            waited.map_err(|_| N::error(rumpnet_proto::Errno::Again))?;
-        }
-    }
-}
-
-fn store(place: &AtomicU64, patience: Option<Duration>) -> io::Result<()> {
-    let nanos = match patience {
-        Some(Duration::ZERO) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out cannot be zero"));
-        }
-        Some(span) => u64::try_from(span.as_nanos()).unwrap_or(u64::MAX),
-        None => 0,
-    };
-    place.store(nanos, Ordering::Relaxed);
-    Ok(())
-}
-
-fn load(place: &AtomicU64) -> Option<Duration> {
-    match place.load(Ordering::Relaxed) {
-        0 => None,
-        nanos => Some(Duration::from_nanos(nanos)),
+    fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.mode.when(self.udp.net(), self.udp.endpoint(), interest, call)
     }
 }

@@ -1,0 +1,10 @@
+//! Sockets for threads, shaped as `std::net`'s: their calls wait in place.
+
+mod mode;
+mod tcp_listener;
+mod tcp_stream;
+mod udp;
+
+pub use tcp_listener::{Incoming, TcpListener};
+pub use tcp_stream::TcpStream;
+pub use udp::UdpSocket;

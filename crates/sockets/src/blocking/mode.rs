@@ -1,0 +1,88 @@
+//! How the calls of a blocking socket wait; as with dup(2), clones share it.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use rumpnet_proto::Errno;
+use rumpnet_stack::Endpoint;
+
+use crate::{Interest, Wait};
+
+/// Whether calls wait, and for how long.
+#[derive(Default)]
+pub(crate) struct Mode {
+    nonblocking: AtomicBool,
+    /// Nanoseconds; 0 waits for ever.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+}
+
+impl Mode {
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    const fn timeout_of(&self, interest: Interest) -> &AtomicU64 {
+        match interest {
+            Interest::Readable => &self.read_timeout,
+            Interest::Writable => &self.write_timeout,
+        }
+    }
+
+    /// InvalidInput for a zero span, as `std` has it.
+    pub(crate) fn set_patience(&self, interest: Interest, patience: Option<Duration>) -> io::Result<()> {
+        let nanos = match patience {
+            Some(Duration::ZERO) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out cannot be zero"));
+            }
+            Some(span) => u64::try_from(span.as_nanos()).unwrap_or(u64::MAX),
+            None => 0,
+        };
+        self.timeout_of(interest).store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn patience(&self, interest: Interest) -> Option<Duration> {
+        match self.timeout_of(interest).load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Calls until it does not say WouldBlock, and waits in between if calls wait.
+    pub(crate) fn when<N: Wait, R>(
+        &self,
+        net: &N,
+        socket: Endpoint,
+        interest: Interest,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let patience = self.patience(interest);
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.nonblocking.load(Ordering::Relaxed) {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+            // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
+            wait(net, socket, interest, patience).map_err(|_| N::error(Errno::Again))?;
+        }
+    }
+}
+
+/// Waits until a socket is ready.
+pub(crate) fn wait<N: Wait>(
+    net: &N,
+    socket: Endpoint,
+    interest: Interest,
+    patience: Option<Duration>,
+) -> io::Result<()> {
+    let mut ready = || interest.is_met(net.enter(|stack, _| stack.readiness(socket)));
+    net.wait(socket, interest, patience, &mut ready)
+}

@@ -1,0 +1,162 @@
+//! A connection for threads.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut, Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rumpnet_stack::buffer::Payload;
+
+use super::mode::{self, Mode};
+use crate::{
+    Interest, ToSocketAddrs, Wait,
+    tcp::{core::Tcp, options::stream_options},
+};
+
+/// A TCP connection whose calls wait in place.
+///
+/// Closing sends what was written and the end of the stream, in the background; a connection with data that nobody has read is reset.
+pub struct TcpStream<N: Wait> {
+    tcp: Arc<Tcp<N>>,
+    mode: Arc<Mode>,
+}
+
+impl<N: Wait> TcpStream<N> {
+    /// socket(2) and connect(2). ConnectionRefused, TimedOut, HostUnreachable, NetworkUnreachable, ENFILE beyond the limit.
+    pub fn connect(net: &N, remote: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::connect_from(Tcp::open(net)?, remote.to_socket_addr()?, None)
+    }
+
+    /// The same, waiting at most so long: TimedOut. InvalidInput for a zero span, as `std` has it.
+    pub fn connect_timeout(net: &N, remote: &SocketAddr, patience: Duration) -> io::Result<Self> {
+        if patience.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out cannot be zero"));
+        }
+        Self::connect_from(Tcp::open(net)?, *remote, Some(patience))
+    }
+
+    pub(crate) fn connect_from(
+        tcp: Tcp<N>,
+        remote: SocketAddr,
+        patience: Option<Duration>,
+    ) -> io::Result<Self> {
+        tcp.connect(remote)?;
+        mode::wait(tcp.net(), tcp.endpoint(), Interest::Writable, patience)?;
+        tcp.connected()?;
+        Ok(Self::from_core(Arc::new(tcp)))
+    }
+
+    pub(crate) fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+        Self { tcp, mode: Arc::default() }
+    }
+
+    /// Another handle on the same socket.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { tcp: self.tcp.clone(), mode: self.mode.clone() })
+    }
+
+    /// The same socket for async code.
+    pub fn to_async(&self) -> crate::TcpStream<N> {
+        crate::TcpStream::from_core(self.tcp.clone())
+    }
+
+    /// Looks at what has come without taking it (MSG_PEEK).
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.when(Interest::Readable, || self.tcp.peek(buffer))
+    }
+
+    /// Takes up to `limit` bytes that have come, waiting for some, without copying them; none at the end of the stream.
+    ///
+    /// The slices hold the link's buffers until they are dropped.
+    pub fn read_slices(&self, limit: usize) -> io::Result<Payload> {
+        self.when(Interest::Readable, || self.tcp.receive_slices(limit))
+    }
+
+    /// Hands over as many bytes as there is room for, at least one, and returns how many; they are not copied.
+    pub fn write_bytes(&self, bytes: &Bytes) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.tcp.send_bytes(bytes.clone()))
+    }
+
+    /// Whether calls answer WouldBlock instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.mode.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// How long reads wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
+    pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.mode.set_patience(Interest::Readable, patience)
+    }
+
+    /// How long writes wait for room (SO_SNDTIMEO).
+    pub fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.mode.set_patience(Interest::Writable, patience)
+    }
+
+    /// How long reads wait.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.mode.patience(Interest::Readable))
+    }
+
+    /// How long writes wait for room.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.mode.patience(Interest::Writable))
+    }
+
+    fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.mode.when(self.tcp.net(), self.tcp.endpoint(), interest, call)
+    }
+
+    stream_options!();
+}
+
+impl<N: Wait> Read for &TcpStream<N> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.when(Interest::Readable, || self.tcp.receive(buffer))
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.when(Interest::Readable, || self.tcp.receive_vectored(buffers))
+    }
+}
+
+impl<N: Wait> Write for &TcpStream<N> {
+    fn write(&mut self, payload: &[u8]) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.tcp.send(payload))
+    }
+
+    fn write_vectored(&mut self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.tcp.send_vectored(payloads))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<N: Wait> Read for TcpStream<N> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+impl<N: Wait> Write for TcpStream<N> {
+    fn write(&mut self, payload: &[u8]) -> io::Result<usize> {
+        (&*self).write(payload)
+    }
+
+    fn write_vectored(&mut self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(payloads)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

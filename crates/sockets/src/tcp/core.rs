@@ -1,0 +1,250 @@
+//! What blocking and async TCP sockets share: calls that never wait.
+//!
+//! Payload is copied outside of the stack's lock: a write copies and then hands over, a read detaches slices and then copies.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::{Shutdown as How, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use rumpnet_proto::Errno;
+use rumpnet_stack::{
+    Endpoint, Readiness, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings, buffer::Payload,
+    time::Instant,
+};
+
+use crate::{
+    Interest, Net,
+    block::{BLOCK, Block},
+};
+
+/// Connections that may wait to be accepted, unless somebody says otherwise; as tokio has it.
+pub(crate) const BACKLOG: u32 = 1024;
+/// Blocks that one call copies at most before it hands them over.
+const BLOCKS_AT_ONCE: usize = 4;
+
+/// An open TCP socket of any kind, closed when it is dropped.
+pub(crate) struct Tcp<N: Net> {
+    net: N,
+    id: SocketId,
+    block: Block,
+    /// The last send found no room: it is asked for before anything is copied again.
+    full: AtomicBool,
+}
+
+impl<N: Net> Tcp<N> {
+    pub(crate) fn open(net: &N) -> io::Result<Self> {
+        let id = net.enter(|stack, _| stack.tcp_open()).map_err(N::error)?;
+        Ok(Self::of(net, id))
+    }
+
+    fn of(net: &N, id: SocketId) -> Self {
+        Self { net: net.clone(), id, block: Block::default(), full: AtomicBool::new(false) }
+    }
+
+    pub(crate) const fn endpoint(&self) -> Endpoint {
+        Endpoint::Tcp(self.id)
+    }
+
+    pub(crate) const fn net(&self) -> &N {
+        &self.net
+    }
+
+    fn call<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> Result<R, Errno>) -> io::Result<R> {
+        self.net.enter(call).map_err(N::error)
+    }
+
+    pub(crate) fn bind(&self, local: SocketAddr) -> io::Result<()> {
+        self.call(|stack, _| stack.tcp_bind(self.id, local)).map(drop)
+    }
+
+    pub(crate) fn listen(&self, backlog: u32) -> io::Result<()> {
+        self.call(|stack, _| stack.tcp_listen(self.id, backlog))
+    }
+
+    /// Begins a connection.
+    pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_connect(now, self.id, remote))
+    }
+
+    /// What the connection that was begun came to; WouldBlock while it is not known.
+    pub(crate) fn connected(&self) -> io::Result<()> {
+        self.call(|stack, _| {
+            let readiness = stack.readiness(self.endpoint());
+            if !Interest::Writable.is_met(readiness) {
+                return Err(Errno::Again);
+            }
+            match stack.tcp_take_error(self.id)? {
+                Some(error) => Err(error),
+                None if readiness.closed => Err(Errno::ConnAborted),
+                None => Ok(()),
+            }
+        })
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Self, SocketAddr)> {
+        let (id, peer) = self.call(|stack, _| stack.tcp_accept(self.id))?;
+        Ok((Self::of(&self.net, id), peer))
+    }
+
+    /// Copies and sends as much as there is room for, and returns how much.
+    pub(crate) fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.send_pieces(payload.chunks(BLOCK))
+    }
+
+    pub(crate) fn send_vectored(&self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_pieces(payloads.iter().flat_map(|payload| payload.chunks(BLOCK)))
+    }
+
+    fn send_pieces<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+        if self.full.load(Ordering::Relaxed) && !self.is_ready(Interest::Writable) {
+            return Err(N::error(Errno::Again));
+        }
+        let (mut copies, mut len) = (Vec::with_capacity(BLOCKS_AT_ONCE), 0);
+        for piece in pieces {
+            if len + piece.len() > BLOCKS_AT_ONCE * BLOCK {
+                break;
+            }
+            len += piece.len();
+            copies.push(self.block.copy(piece));
+        }
+        self.hand_over(copies)
+    }
+
+    /// Sends bytes that are not copied.
+    pub(crate) fn send_bytes(&self, bytes: Bytes) -> io::Result<usize> {
+        self.hand_over([bytes])
+    }
+
+    fn hand_over(&self, pieces: impl IntoIterator<Item = Bytes>) -> io::Result<usize> {
+        let sent = self.call(|stack, now| {
+            let mut sent = 0;
+            for piece in pieces {
+                let len = piece.len();
+                match stack.tcp_send(now, self.id, piece) {
+                    Ok(taken) => {
+                        sent += taken;
+                        if taken < len {
+                            break;
+                        }
+                    }
+                    // The next call says why.
+                    Err(_) if sent > 0 => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(sent)
+        });
+        let full = matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.full.store(full, Ordering::Relaxed);
+        sent
+    }
+
+    /// Takes what has come, shared with the link's buffers; none at the end of the stream.
+    pub(crate) fn receive_slices(&self, limit: usize) -> io::Result<Payload> {
+        if limit == 0 {
+            return Ok(Payload::Empty);
+        }
+        self.call(|stack, now| stack.tcp_receive(now, self.id, limit))
+    }
+
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.receive_slices(buffer.len())?.copy_to(buffer))
+    }
+
+    pub(crate) fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let payload = self.receive_slices(buffers.iter().map(|buffer| buffer.len()).sum())?;
+        let mut copied = 0;
+        for buffer in buffers {
+            copied += payload.slice(copied..payload.len()).copy_to(buffer);
+        }
+        Ok(copied)
+    }
+
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.call(|stack, _| stack.tcp_peek(self.id, buffer.len()))?.copy_to(buffer))
+    }
+
+    pub(crate) fn shut_down(&self, how: How) -> io::Result<()> {
+        let how = match how {
+            How::Read => Shutdown::Read,
+            How::Write => Shutdown::Write,
+            How::Both => Shutdown::Both,
+        };
+        self.call(|stack, now| stack.tcp_shutdown(now, self.id, how))
+    }
+
+    fn addresses(&self) -> io::Result<(Option<SocketAddr>, Option<SocketAddr>)> {
+        self.call(|stack, _| stack.tcp_addresses(self.id))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.addresses()?.0.ok_or_else(|| N::error(Errno::Inval))
+    }
+
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.addresses()?.1.ok_or_else(|| N::error(Errno::NotConn))
+    }
+
+    pub(crate) fn set_option(&self, option: TcpOption) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_set_option(now, self.id, option))
+    }
+
+    pub(crate) fn settings(&self) -> io::Result<TcpSettings> {
+        self.call(|stack, _| stack.tcp_settings(self.id))
+    }
+
+    pub(crate) fn info(&self) -> io::Result<TcpInfo> {
+        self.call(|stack, _| stack.tcp_info(self.id))
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.call(|stack, _| stack.tcp_take_error(self.id))?.map(N::error))
+    }
+
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.net.enter(|stack, _| stack.readiness(self.endpoint()))
+    }
+
+    pub(crate) fn is_ready(&self, interest: Interest) -> bool {
+        interest.is_met(self.readiness())
+    }
+
+    /// Calls once, and once more after registering if it would block, since readiness may come in between.
+    pub(crate) fn poll_when<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+        self.net.register(self.endpoint(), interest, cx.waker());
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Whether the socket is ready; the task is woken when it is.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
+        self.net.register(self.endpoint(), interest, cx.waker());
+        if self.is_ready(interest) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl<N: Net> Drop for Tcp<N> {
+    fn drop(&mut self) {
+        // It cannot be closed twice, since this is the only place that closes it.
+        let _closed = self.net.enter(|stack, now| stack.tcp_close(now, self.id));
+        self.net.forget(self.endpoint());
+    }
+}

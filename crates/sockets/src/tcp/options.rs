@@ -1,0 +1,136 @@
+//! What can be asked of and set on a stream or a listener of either shape.
+
+/// The methods that every kind of stream has; its field `tcp` is the socket.
+macro_rules! stream_options {
+    () => {
+        /// Our address (getsockname(2)).
+        pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+            self.tcp.local_addr()
+        }
+
+        /// The peer's address (getpeername(2)); NotConnected without one.
+        pub fn peer_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+            self.tcp.peer_addr()
+        }
+
+        /// Whether small segments do not wait for the acknowledgment of others (TCP_NODELAY).
+        pub fn set_nodelay(&self, nodelay: bool) -> std::io::Result<()> {
+            self.set_option(rumpnet_stack::TcpOption::NoDelay(nodelay))
+        }
+
+        /// Whether small segments do not wait (TCP_NODELAY).
+        pub fn nodelay(&self) -> std::io::Result<bool> {
+            Ok(self.settings()?.no_delay)
+        }
+
+        /// With a span of zero, closing resets the connection and forgets what was not sent (SO_LINGER).
+        ///
+        /// Closing never waits here, so that any other span is refused with ENOPROTOOPT.
+        pub fn set_linger(&self, linger: Option<std::time::Duration>) -> std::io::Result<()> {
+            match linger {
+                Some(span) if !span.is_zero() => Err(N::error(rumpnet_proto::Errno::NoProtoOpt)),
+                linger => self.set_option(rumpnet_stack::TcpOption::AbortOnClose(linger.is_some())),
+            }
+        }
+
+        /// Zero if closing resets the connection (SO_LINGER).
+        pub fn linger(&self) -> std::io::Result<Option<std::time::Duration>> {
+            Ok(self.settings()?.abort_on_close.then_some(std::time::Duration::ZERO))
+        }
+
+        /// The time to live of what is sent (IP_TTL), 1 to 255.
+        pub fn set_ttl(&self, ttl: u32) -> std::io::Result<()> {
+            $crate::tcp::options::set_ttl(&self.tcp, ttl)
+        }
+
+        /// The time to live of what is sent (IP_TTL).
+        pub fn ttl(&self) -> std::io::Result<u32> {
+            Ok(self.settings()?.ttl.into())
+        }
+
+        /// Whether a silent peer is asked for a sign of life (SO_KEEPALIVE); the rest are [`rumpnet_stack::TcpOption`]s.
+        pub fn set_keepalive(&self, keepalive: bool) -> std::io::Result<()> {
+            self.set_option(rumpnet_stack::TcpOption::KeepAlive(keepalive))
+        }
+
+        /// Whether a silent peer is asked for a sign of life (SO_KEEPALIVE).
+        pub fn keepalive(&self) -> std::io::Result<bool> {
+            Ok(self.settings()?.keepalive)
+        }
+
+        /// setsockopt(2). InvalidInput for an impossible value, or one that comes too late.
+        pub fn set_option(&self, option: rumpnet_stack::TcpOption) -> std::io::Result<()> {
+            self.tcp.set_option(option)
+        }
+
+        /// getsockopt(2): all options at once.
+        pub fn settings(&self) -> std::io::Result<rumpnet_stack::TcpSettings> {
+            self.tcp.settings()
+        }
+
+        /// What is known of the connection (TCP_INFO).
+        pub fn info(&self) -> std::io::Result<rumpnet_stack::TcpInfo> {
+            self.tcp.info()
+        }
+
+        /// Takes the pending error (SO_ERROR).
+        pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+            self.tcp.take_error()
+        }
+
+        /// shutdown(2): after `Write` the peer reads the end of the stream, after `Read` we do. NotConnected.
+        pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+            self.tcp.shut_down(how)
+        }
+
+        /// Closes with a reset once it is dropped, whatever was not sent.
+        pub fn abort(self) -> std::io::Result<()> {
+            self.set_linger(Some(std::time::Duration::ZERO))
+        }
+    };
+}
+
+/// The methods that every kind of listener has.
+macro_rules! listener_options {
+    () => {
+        /// The address that it listens at.
+        pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+            self.tcp.local_addr()
+        }
+
+        /// The time to live of what its connections send (IP_TTL), 1 to 255.
+        pub fn set_ttl(&self, ttl: u32) -> std::io::Result<()> {
+            $crate::tcp::options::set_ttl(&self.tcp, ttl)
+        }
+
+        /// The time to live of what its connections send (IP_TTL).
+        pub fn ttl(&self) -> std::io::Result<u32> {
+            Ok(self.tcp.settings()?.ttl.into())
+        }
+
+        /// setsockopt(2); the connections that it accepts inherit it.
+        pub fn set_option(&self, option: rumpnet_stack::TcpOption) -> std::io::Result<()> {
+            self.tcp.set_option(option)
+        }
+
+        /// Takes the pending error (SO_ERROR).
+        pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+            self.tcp.take_error()
+        }
+    };
+}
+
+pub(crate) use {listener_options, stream_options};
+
+use std::io;
+
+use rumpnet_proto::Errno;
+use rumpnet_stack::TcpOption;
+
+use super::core::Tcp;
+use crate::Net;
+
+pub(crate) fn set_ttl<N: Net>(tcp: &Tcp<N>, ttl: u32) -> io::Result<()> {
+    let ttl = u8::try_from(ttl).map_err(|_| N::error(Errno::Inval))?;
+    tcp.set_option(TcpOption::Ttl(ttl))
+}

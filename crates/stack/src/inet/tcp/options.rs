@@ -1,0 +1,137 @@
+//! Options of sockets: what a user may set (setsockopt(2)), and what is in force (getsockopt(2)).
+
+use rumpnet_proto::Errno;
+
+use super::{Socket, Tcp};
+use crate::{context::Context, inet::Inet, link::Link, slab::Key, time::Duration};
+
+/// An option of a TCP socket, with its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption {
+    /// TCP_NODELAY: small segments do not wait for the acknowledgment of others.
+    NoDelay(bool),
+    /// TCP_CORK: only full segments leave.
+    Cork(bool),
+    /// SO_KEEPALIVE.
+    KeepAlive(bool),
+    /// TCP_KEEPIDLE.
+    KeepIdle(Duration),
+    /// TCP_KEEPINTVL.
+    KeepInterval(Duration),
+    /// TCP_KEEPCNT, at least 1.
+    KeepCount(u8),
+    /// TCP_USER_TIMEOUT; zero is the system's own.
+    UserTimeout(Duration),
+    /// SO_LINGER with no time: closing resets the connection.
+    AbortOnClose(bool),
+    /// IP_TTL, 1 to 255.
+    Ttl(u8),
+    /// IP_TOS.
+    Tos(u8),
+    /// SO_RCVBUF, in bytes.
+    ReceiveBuffer(u32),
+    /// SO_SNDBUF, in bytes.
+    SendBuffer(u32),
+    /// TCP_CONGESTION: NewReno instead of CUBIC; before the connection only.
+    Reno(bool),
+}
+
+/// The options in force on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSettings {
+    /// TCP_NODELAY.
+    pub no_delay: bool,
+    /// TCP_CORK.
+    pub cork: bool,
+    /// SO_KEEPALIVE.
+    pub keepalive: bool,
+    /// TCP_KEEPIDLE.
+    pub keepalive_idle: Duration,
+    /// TCP_KEEPINTVL.
+    pub keepalive_interval: Duration,
+    /// TCP_KEEPCNT.
+    pub keepalive_count: u8,
+    /// TCP_USER_TIMEOUT; none is the system's own.
+    pub user_timeout: Option<Duration>,
+    /// SO_LINGER with no time.
+    pub abort_on_close: bool,
+    /// IP_TTL.
+    pub ttl: u8,
+    /// IP_TOS.
+    pub tos: u8,
+    /// SO_RCVBUF as it is now: it follows the path unless it was set.
+    pub receive_buffer: u32,
+    /// SO_SNDBUF.
+    pub send_buffer: u32,
+}
+
+/// The least buffer that a socket may be given.
+const MIN_BUFFER: u32 = 2048;
+/// The greatest.
+const MAX_BUFFER: u32 = 64 * 1024 * 1024;
+
+impl Tcp {
+    /// setsockopt(2). EINVAL for an impossible value, or one that comes too late.
+    pub(crate) fn set_option(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &Inet,
+        key: Key,
+        option: TcpOption,
+    ) -> Result<(), Errno> {
+        let (settings, connected) = match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
+            Socket::Idle { settings, .. } => (&mut **settings, false),
+            Socket::Listener(listener) => (&mut listener.settings, false),
+            Socket::Connection(connection) => (&mut connection.settings, true),
+        };
+        match option {
+            TcpOption::NoDelay(on) => settings.no_delay = on,
+            TcpOption::Cork(on) => settings.cork = on,
+            TcpOption::KeepAlive(on) => settings.keepalive = on,
+            TcpOption::KeepIdle(span) if !span.is_zero() => settings.keepalive_idle = span,
+            TcpOption::KeepInterval(span) if !span.is_zero() => settings.keepalive_interval = span,
+            TcpOption::KeepCount(count) if count > 0 => settings.keepalive_count = count,
+            TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
+            TcpOption::AbortOnClose(on) => settings.abort_on_close = on,
+            TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = Some(ttl),
+            TcpOption::Tos(tos) => settings.tos = tos,
+            TcpOption::ReceiveBuffer(bytes) => {
+                settings.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER);
+                settings.receive_fixed = true;
+            }
+            TcpOption::SendBuffer(bytes) => settings.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER),
+            TcpOption::Reno(on) if !connected => settings.reno = on,
+            _ => return Err(Errno::Inval),
+        }
+        if let Some(connection) = self.connection_mut(key) {
+            connection.receive_limit = connection.receive_limit.max(connection.settings.receive_limit);
+            connection.arm_keepalive();
+            self.settle(cx, link, inet, key);
+        }
+        Ok(())
+    }
+
+    /// getsockopt(2): all at once.
+    pub(crate) fn settings(&self, cx: &Context, key: Key) -> Result<TcpSettings, Errno> {
+        let (settings, receive_buffer) = match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Idle { settings, .. } => (&**settings, settings.receive_limit),
+            Socket::Listener(listener) => (&listener.settings, listener.settings.receive_limit),
+            Socket::Connection(connection) => (&connection.settings, connection.receive_limit),
+        };
+        Ok(TcpSettings {
+            no_delay: settings.no_delay,
+            cork: settings.cork,
+            keepalive: settings.keepalive,
+            keepalive_idle: settings.keepalive_idle,
+            keepalive_interval: settings.keepalive_interval,
+            keepalive_count: settings.keepalive_count,
+            user_timeout: settings.user_timeout,
+            abort_on_close: settings.abort_on_close,
+            ttl: settings.ttl.unwrap_or(cx.config.ttl),
+            tos: settings.tos,
+            receive_buffer,
+            send_buffer: settings.send_limit,
+        })
+    }
+}
