@@ -15,6 +15,7 @@ mod interface;
 mod name;
 mod neighbor;
 mod request;
+mod socket;
 
 pub use counters::{Counter, DropReason};
 pub use errno::Errno;
@@ -28,3 +29,4 @@ pub use request::{
     AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply,
     KernelInfo, Message, NeighborChange, NextHop, Operation, Reply, Request, RouteReport, Severity,
 };
+pub use socket::{ConnectionReport, SocketReport, TcpState, Transport};

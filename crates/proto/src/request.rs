@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceName, InterfaceReport, NeighborReport,
+    SocketReport, Transport,
 };
 
 /// What a caller wants. Interface names are text as the user wrote it: the kernel judges them.
@@ -146,6 +147,11 @@ pub enum Request {
     Routes {
         /// The last one already seen.
         after: Option<(IpAddr, u8)>,
+    },
+    /// A page of sockets. Answered with [`Reply::Sockets`].
+    Sockets {
+        /// The last one already seen: its protocol and place.
+        after: Option<(Transport, u32)>,
     },
     /// All statistics. Answered with [`Reply::Statistics`].
     Statistics,
@@ -335,6 +341,13 @@ pub enum Reply {
         routes: Vec<RouteReport>,
         /// Where to go on.
         next: Option<(IpAddr, u8)>,
+    },
+    /// A page of sockets; `next` is the `after` of the following page.
+    Sockets {
+        /// The sockets.
+        sockets: Vec<SocketReport>,
+        /// Where to go on.
+        next: Option<(Transport, u32)>,
     },
     /// All statistics that are not zero.
     Statistics {

@@ -16,6 +16,8 @@ mod netstat;
 mod pages;
 mod ping;
 mod route;
+mod sockets;
+mod ss;
 mod sysctl;
 mod task;
 mod tcpdump;
@@ -56,6 +58,7 @@ enum Tool {
     Netstat,
     Ping,
     Route,
+    Ss,
     Sysctl,
     Tcpdump,
 }
@@ -69,6 +72,7 @@ impl Tool {
         Self::Netstat,
         Self::Ping,
         Self::Route,
+        Self::Ss,
         Self::Sysctl,
         Self::Tcpdump,
     ];
@@ -82,6 +86,7 @@ impl Tool {
             Self::Netstat => "netstat",
             Self::Ping => "ping",
             Self::Route => "route",
+            Self::Ss => "ss",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
         }
@@ -96,6 +101,7 @@ impl Tool {
             Self::Netstat => netstat::command(),
             Self::Ping => ping::command(),
             Self::Route => route::command(),
+            Self::Ss => ss::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
         }
@@ -131,6 +137,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
         Tool::Netstat => netstat::run(&task, &arguments).await,
         Tool::Ping => ping::run(&task, &arguments).await,
         Tool::Route => route::run(&task, &arguments).await,
+        Tool::Ss => ss::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
     };

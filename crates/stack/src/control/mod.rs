@@ -6,6 +6,7 @@ mod address;
 mod interface;
 mod neighbor;
 mod route;
+mod socket;
 mod statistics;
 mod sysctl;
 
@@ -69,6 +70,7 @@ impl Stack {
             Request::AddRoute { destination, via } => self.add_route(destination, &via).map(done),
             Request::DeleteRoute { destination } => self.delete_route(destination).map(done),
             Request::Routes { after } => Ok(self.routes(after)),
+            Request::Sockets { after } => Ok(self.sockets_page(after)),
             Request::Statistics => Ok(self.statistics()),
             Request::Sysctl { name, value } => {
                 self.sysctl(&name, value).map(Reply::Value).map_err(refuse(Op::Sysctl, &name))

@@ -7,7 +7,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use rumpnet_proto::{Counter, Errno};
+use rumpnet_proto::{Counter, Errno, SocketReport, Transport};
 use rumpnet_wire::ip::Protocol;
 
 use super::{Datagram, SocketId, Sockets};
@@ -383,6 +383,23 @@ impl Sockets {
     /// Takes the pending error (SO_ERROR).
     pub(crate) fn take_udp_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
         Ok(self.udp.value_mut(id).ok_or(Errno::BadF)?.error.take())
+    }
+
+    /// Sockets from place `from` on, with their places.
+    pub(crate) fn reports_from(&self, from: u32) -> impl Iterator<Item = (u32, SocketReport)> {
+        self.udp.iter_from(from).map(|(key, socket)| {
+            let report = SocketReport {
+                transport: Transport::Udp,
+                local: socket.local,
+                remote: socket.remote,
+                receive_queue: socket.receive_bytes as u32,
+                send_queue: socket.send_bytes as u32,
+                receive_drops: socket.receive_drops,
+                state: None,
+                connection: None,
+            };
+            (key.index, report)
+        })
     }
 
     /// What a socket is ready for; one that is closed is ready for everything.

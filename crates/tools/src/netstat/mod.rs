@@ -1,4 +1,4 @@
-//! netstat(1): the statistics of protocols, the counters of interfaces, and the routing table.
+//! netstat(1): sockets, the statistics of protocols, the counters of interfaces, and the routing table.
 
 mod interfaces;
 mod statistics;
@@ -13,10 +13,12 @@ use crate::{
     definition::{letter, parse, tool, value, word},
     failure::{Failure, unexpected_reply},
     route::{Family, routes},
+    sockets::{Layout, Wanted, sockets},
     task::Task,
 };
 
-const USAGE: &str = "netstat -s [-s] [-p PROTOCOL]
+const USAGE: &str = "netstat [-an]
+       netstat -s [-s] [-p PROTOCOL]
        netstat -r [-n] [-f FAMILY]
        netstat -i [-bdn]
        netstat [-bdn] -I INTERFACE";
@@ -28,8 +30,9 @@ pub(crate) fn command() -> Command {
         .short('s')
         .action(ArgAction::Count)
         .help("What protocols have counted and dropped; twice: without what never happened");
-    tool("netstat", "Show what the network of the kernel has counted")
+    tool("netstat", "Show the sockets of the kernel, or what its network has counted")
         .override_usage(USAGE)
+        .arg(letter("a", "Sockets that wait for peers, too").conflicts_with_all(["s", "p", "r", "i", "I"]))
         .arg(statistics)
         .arg(value("p", "PROTOCOL", "Only this protocol; implies -s"))
         .arg(letter("r", "The routing table").conflicts_with_all(["s", "p"]))
@@ -57,8 +60,9 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
     } else if let Some(name) = word(&matches, "I") {
         task.report(&Table::new(vec![task.interface(name, false).await?], bytes, drops))?;
     } else {
-        let message = "sockets are not listed: ask for -s, -r, -i or -I".into();
-        return Err(Failure::Usage { message, usage: format!("Usage: {USAGE}") });
+        let servers = matches.get_flag("a");
+        let wanted = Wanted { udp: true, tcp: true, waiting: servers, connected: true };
+        task.report(&sockets(task, wanted, Layout::Netstat { servers }).await?)?;
     }
     Ok(Status::SUCCESS)
 }

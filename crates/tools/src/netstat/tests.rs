@@ -102,7 +102,7 @@ fn routes_are_those_of_route() {
 
 #[test]
 fn what_is_not_listed_is_refused() {
-    for line in ["netstat", "netstat -a", "netstat -f inet", "netstat -rs", "netstat -r -f appletalk"] {
+    for line in ["netstat -ai", "netstat -f inet", "netstat -rs", "netstat -r -f appletalk"] {
         let said = said(line, []);
         assert_eq!((said.status, said.out.as_str()), (Status::FAILURE, ""), "{line}");
     }

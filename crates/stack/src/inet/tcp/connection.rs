@@ -167,6 +167,8 @@ pub(crate) struct Connection {
     pub(super) cwnd_limited: bool,
     /// Where the present round trip of congestion control ends.
     pub(super) round_end: Seq,
+    /// Transmissions repeated.
+    pub(super) retransmitted: u64,
     pub(super) last_sent: Instant,
     pub(super) last_heard: Instant,
 
@@ -252,6 +254,7 @@ impl Connection {
             keepalive_probes: 0,
             cwnd_limited: false,
             round_end: iss,
+            retransmitted: 0,
             last_sent: now,
             last_heard: now,
             rcv_nxt: Seq(0),

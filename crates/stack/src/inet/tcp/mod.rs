@@ -18,6 +18,7 @@ mod output;
 mod rack;
 mod reassembly;
 mod recovery;
+mod report;
 mod rtt;
 mod scoreboard;
 pub(crate) mod segment;
@@ -54,7 +55,8 @@ use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
 pub use options::{TcpOption, TcpSettings};
-pub use user::{Shutdown, TcpInfo};
+pub use report::TcpInfo;
+pub use user::Shutdown;
 
 /// Challenges sent in a second at most (RFC 5961 section 7).
 const CHALLENGES_PER_SECOND: u32 = 1000;

@@ -186,6 +186,7 @@ impl Connection {
         }
         if again {
             self.board.on_retransmitted(from, end, now);
+            self.retransmitted += 1;
         } else {
             self.board.on_sent(from, end, now);
             self.snd_nxt = end;

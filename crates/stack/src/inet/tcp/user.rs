@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use rumpnet_proto::{Counter, Errno};
+use rumpnet_proto::{Counter, Errno, TcpState};
 use rumpnet_wire::tcp::{Flags, Options};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     connection::{AckDue, Connection, MAX_WINDOW, State},
     emit,
     listen::Listener,
+    report::TcpInfo,
     segment::{Outline, Segment},
 };
 use crate::{
@@ -35,53 +36,20 @@ pub enum Shutdown {
     Both,
 }
 
-/// What is known of a connection (TCP_INFO).
-#[derive(Clone, Debug)]
-pub struct TcpInfo {
-    /// The state's name, as netstat prints it.
-    pub state: &'static str,
-    /// The congestion control algorithm.
-    pub congestion: &'static str,
-    /// The smoothed round-trip time and its variation, once measured.
-    pub rtt: Option<(Duration, Duration)>,
-    /// The retransmission time-out.
-    pub rto: Duration,
-    /// Payload bytes of a full segment.
-    pub mss: u32,
-    /// The congestion window, in bytes.
-    pub cwnd: u32,
-    /// The slow-start threshold, in bytes.
-    pub ssthresh: u32,
-    /// Bytes under way.
-    pub in_flight: u32,
-    /// The peer's window, in bytes.
-    pub send_window: u32,
-    /// The window that we offer, in bytes.
-    pub receive_window: u32,
-    /// Bytes that wait to be acknowledged.
-    pub send_queue: usize,
-    /// Bytes that wait to be read.
-    pub receive_queue: usize,
-    /// Whether selective acknowledgments were agreed on.
-    pub sack: bool,
-    /// Whether timestamps were agreed on.
-    pub timestamps: bool,
-}
-
 impl State {
-    /// As netstat(1) prints it.
-    pub(crate) const fn name(self) -> &'static str {
+    /// As a report names it.
+    pub(crate) const fn report(self) -> TcpState {
         match self {
-            Self::SynSent => "SYN_SENT",
-            Self::SynReceived => "SYN_RECEIVED",
-            Self::Established => "ESTABLISHED",
-            Self::FinWait1 => "FIN_WAIT_1",
-            Self::FinWait2 => "FIN_WAIT_2",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::Closing => "CLOSING",
-            Self::LastAck => "LAST_ACK",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Closed => "CLOSED",
+            Self::SynSent => TcpState::SynSent,
+            Self::SynReceived => TcpState::SynReceived,
+            Self::Established => TcpState::Established,
+            Self::FinWait1 => TcpState::FinWait1,
+            Self::FinWait2 => TcpState::FinWait2,
+            Self::CloseWait => TcpState::CloseWait,
+            Self::Closing => TcpState::Closing,
+            Self::LastAck => TcpState::LastAck,
+            Self::TimeWait => TcpState::TimeWait,
+            Self::Closed => TcpState::Closed,
         }
     }
 }
@@ -471,23 +439,7 @@ impl Tcp {
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
     pub(crate) fn info(&self, key: Key) -> Result<TcpInfo, Errno> {
         let connection = self.connection(key).ok_or(Errno::NotConn)?;
-        let window = connection.congestion.window();
-        Ok(TcpInfo {
-            state: connection.state.name(),
-            congestion: connection.congestion.name(),
-            rtt: connection.rtt.smoothed().map(|srtt| (srtt, connection.rtt.variation())),
-            rto: connection.rtt.rto(),
-            mss: connection.mss,
-            cwnd: window.cwnd,
-            ssthresh: window.ssthresh,
-            in_flight: connection.board.in_flight(),
-            send_window: connection.snd_wnd,
-            receive_window: connection.receive_window(),
-            send_queue: connection.queue.len(),
-            receive_queue: connection.received_len,
-            sack: connection.sack_permitted,
-            timestamps: connection.timestamps.is_some(),
-        })
+        Ok(TcpInfo { state: connection.state.report(), path: connection.path_report() })
     }
 
     /// poll(2) on one socket; one that is closed is ready for everything.

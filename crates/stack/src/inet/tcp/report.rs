@@ -1,0 +1,89 @@
+//! What others are told of TCP sockets: TCP_INFO, and the dump of netstat(1) and ss(8).
+
+use rumpnet_proto::{ConnectionReport, SocketReport, TcpState, Transport};
+
+use super::{Socket, Tcp, connection::Connection, listen::Listener};
+
+/// What is known of a connection (TCP_INFO).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Where it stands.
+    pub state: TcpState,
+    /// What it knows of its path.
+    pub path: ConnectionReport,
+}
+
+impl Tcp {
+    /// Sockets from place `from` on, with their places.
+    pub(crate) fn reports_from(&self, from: u32) -> impl Iterator<Item = (u32, SocketReport)> {
+        self.sockets.iter_from(from).map(|(key, socket)| (key.index, socket.report()))
+    }
+}
+
+impl Socket {
+    fn report(&self) -> SocketReport {
+        let (local, state) = match self {
+            Self::Connection(connection) => return connection.report(),
+            Self::Listener(listener) => return listener.report(),
+            Self::Idle { local, .. } => (*local, TcpState::Closed),
+        };
+        SocketReport { local, ..empty(state) }
+    }
+}
+
+impl Listener {
+    fn report(&self) -> SocketReport {
+        SocketReport {
+            local: Some(self.local),
+            receive_queue: self.accepted.len() as u32,
+            send_queue: self.backlog,
+            ..empty(TcpState::Listen)
+        }
+    }
+}
+
+impl Connection {
+    fn report(&self) -> SocketReport {
+        SocketReport {
+            local: Some(self.local),
+            remote: Some(self.remote),
+            receive_queue: self.received_len as u32,
+            send_queue: self.queue.len() as u32,
+            connection: Some(self.path_report()),
+            ..empty(self.state.report())
+        }
+    }
+
+    pub(super) fn path_report(&self) -> ConnectionReport {
+        let window = self.congestion.window();
+        let nanos = |span: crate::time::Duration| span.as_nanos();
+        ConnectionReport {
+            congestion: self.congestion.name().into(),
+            rtt_ns: self.rtt.smoothed().map(|srtt| (nanos(srtt), nanos(self.rtt.variation()))),
+            rto_ns: nanos(self.rtt.rto()),
+            mss: self.mss,
+            cwnd: window.cwnd,
+            ssthresh: Some(window.ssthresh).filter(|ssthresh| *ssthresh != u32::MAX),
+            in_flight: self.board.in_flight(),
+            send_window: self.snd_wnd,
+            receive_window: self.receive_window(),
+            retransmitted: self.retransmitted,
+            sack: self.sack_permitted,
+            timestamps: self.timestamps.is_some(),
+            window_scale: (self.snd_wscale, self.rcv_wscale),
+        }
+    }
+}
+
+const fn empty(state: TcpState) -> SocketReport {
+    SocketReport {
+        transport: Transport::Tcp,
+        local: None,
+        remote: None,
+        receive_queue: 0,
+        send_queue: 0,
+        receive_drops: 0,
+        state: Some(state),
+        connection: None,
+    }
+}
