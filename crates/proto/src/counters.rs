@@ -152,7 +152,7 @@ counters! {
         TcpAckUnacceptable "TCP acknowledgment of what was never sent";
         TcpResetUnacceptable "TCP reset at a number that is not the expected one";
         TcpSynUnacceptable "TCP SYN on an established connection";
-        TcpTimestampOld "TCP segment with an old timestamp";
+        TcpTimestampOld "TCP segment with an old timestamp, or without the one that was agreed on";
         TcpDuplicate "TCP segment that came before";
         TcpOutOfWindow "TCP segment outside of the window";
         TcpClosed "TCP data that nobody will read";

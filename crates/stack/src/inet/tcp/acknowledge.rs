@@ -70,10 +70,23 @@ impl Connection {
         let mut bytes = acknowledgment - self.snd_una;
         if self.snd_una == self.iss && bytes > 0 {
             bytes -= 1;
+            self.begin_with_care();
         }
         // What exceeds the queue is our FIN.
         self.queue.acknowledge(bytes as usize);
         self.snd_una = acknowledgment;
+    }
+
+    /// Our SYN was acknowledged. If it had to be repeated, the path may be slow or full (RFC 6298 section 5.7, RFC 5681 section 3.1; one loss is
+    /// forgiven, RFC 6928 section 2).
+    fn begin_with_care(&mut self) {
+        let repeated = self.rtt.backoff();
+        if repeated > 0 {
+            self.rtt.fall_back();
+        }
+        if repeated > 1 {
+            self.congestion.window_mut().cwnd = self.mss;
+        }
     }
 
     /// SACK blocks, and the duplicate that the first of them may report (RFC 2883).

@@ -79,13 +79,15 @@ pub(super) struct Deadlines {
     pub(super) ack: Option<Instant>,
     /// Keepalive.
     pub(super) keepalive: Option<Instant>,
+    /// The end of a cork's patience.
+    pub(super) cork: Option<Instant>,
     /// The end of TIME-WAIT, or of an orphan's patience in FIN-WAIT-2.
     pub(super) end: Option<Instant>,
 }
 
 impl Deadlines {
     pub(super) fn earliest(&self) -> Option<Instant> {
-        let all = [self.retransmit, self.probe, self.reorder, self.ack, self.keepalive, self.end];
+        let all = [self.retransmit, self.probe, self.reorder, self.ack, self.keepalive, self.cork, self.end];
         all.into_iter().flatten().min()
     }
 }
@@ -148,6 +150,8 @@ pub(crate) struct Connection {
     /// A FIN follows the queue.
     pub(super) fin_wanted: bool,
     pub(super) fin_sent: bool,
+    /// A cork has held back long enough: what it holds leaves.
+    pub(super) uncorked: bool,
     /// A SYN or SYN-ACK is to be sent (again).
     pub(super) syn_due: bool,
     pub(super) board: Scoreboard,
@@ -241,6 +245,7 @@ impl Connection {
             queue: SendQueue::default(),
             fin_wanted: false,
             fin_sent: false,
+            uncorked: false,
             syn_due: true,
             board: Scoreboard::default(),
             rack: Rack::new(iss),
@@ -325,7 +330,9 @@ impl Connection {
     /// section 3.8.6.2.2).
     pub(super) fn receive_window(&self) -> u32 {
         let held = self.received_len + self.reassembly.as_ref().map_or(0, |ranges| ranges.pinned());
-        let free = (self.receive_limit as usize).saturating_sub(held).min(MAX_WINDOW as usize) as u32;
+        // Without scaling, 65,535 is all that can be said.
+        let most = usize::from(u16::MAX) << self.rcv_wscale;
+        let free = (self.receive_limit as usize).saturating_sub(held).min(most) as u32;
         let promised = self.rcv_adv - self.rcv_nxt;
         let promised = if self.rcv_adv.is_after(self.rcv_nxt) { promised } else { 0 };
         let worth = self.mss.min(self.receive_limit / 2);

@@ -96,6 +96,9 @@ impl Connection {
 
     /// Section 3.10.7.4.
     fn receive_synchronized(&mut self, now: Instant, segment: &Segment, payload: Payload) -> Verdict {
+        if self.state == State::SynReceived && is_repeated_syn(self.rcv_nxt, segment) {
+            return self.receive_repeated_syn(segment);
+        }
         if let Some(verdict) = self.determine_refusal(now, segment) {
             return verdict;
         }
@@ -103,7 +106,8 @@ impl Connection {
             return self.receive_reset(segment);
         }
         if segment.has(Flags::SYN) {
-            return self.receive_late_syn(segment);
+            // On a synchronised connection it is challenged (RFC 5961 section 4.2).
+            return Verdict::Challenge(DropReason::TcpSynUnacceptable);
         }
         if !segment.has(Flags::ACK) {
             return Verdict::Drop(DropReason::TcpUnexpected);
@@ -150,6 +154,10 @@ impl Connection {
             }
             Some(Verdict::Drop(reason))
         };
+        if self.timestamps.is_some() && segment.options.timestamps.is_none() && owes {
+            // Silently (RFC 7323 section 3.2).
+            return Some(Verdict::Drop(DropReason::TcpTimestampOld));
+        }
         if self.is_old_by_timestamp(now, segment) && owes {
             return refused(self, DropReason::TcpTimestampOld);
         }
@@ -216,18 +224,14 @@ impl Connection {
         Verdict::Accepted
     }
 
-    /// A SYN on a synchronised connection is challenged (RFC 5961 section 4.2); our SYN-ACK is repeated if it was lost.
-    fn receive_late_syn(&mut self, segment: &Segment) -> Verdict {
-        if self.state == State::SynReceived && segment.sequence + 1 == self.rcv_nxt {
-            self.syn_due = true;
-            if segment.has(Flags::ACK) && segment.acknowledgment == self.snd_nxt {
-                // Both sides opened at once, and this is the other's SYN-ACK.
-                self.syn_due = false;
-                return self.finish_simultaneous_open(segment);
-            }
-            return Verdict::Drop(DropReason::TcpDuplicate);
+    /// The SYN that began this came again: our SYN-ACK was lost, or both sides opened at once and this is the other's SYN-ACK.
+    fn receive_repeated_syn(&mut self, segment: &Segment) -> Verdict {
+        if segment.has(Flags::ACK) && segment.acknowledgment == self.snd_nxt {
+            self.syn_due = false;
+            return self.finish_simultaneous_open(segment);
         }
-        Verdict::Challenge(DropReason::TcpSynUnacceptable)
+        self.syn_due = true;
+        Verdict::Drop(DropReason::TcpDuplicate)
     }
 
     fn finish_simultaneous_open(&mut self, segment: &Segment) -> Verdict {
@@ -356,6 +360,11 @@ impl Connection {
             _ => {}
         }
     }
+}
+
+/// The peer's SYN has the number just before the window.
+fn is_repeated_syn(rcv_nxt: Seq, segment: &Segment) -> bool {
+    segment.has(Flags::SYN) && !segment.has(Flags::RST) && segment.sequence + 1 == rcv_nxt
 }
 
 /// The four cases of section 3.10.7.4, step 1.

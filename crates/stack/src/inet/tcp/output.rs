@@ -121,15 +121,23 @@ impl Connection {
             return true;
         }
         if self.settings.cork {
-            return false;
+            return self.uncorked;
         }
         self.settings.no_delay || self.board.is_empty() || self.snd_sml.is_at_or_before(self.snd_una)
     }
 
+    /// Whether data waits that was never sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.queue_end() != self.snd_nxt && !self.fin_sent
+    }
+
     /// Whether data waits that a closed window holds back, with nothing under way to hear from.
     pub(super) fn is_held_by_window(&self) -> bool {
-        let waits = self.queue_end() != self.snd_nxt && !self.fin_sent;
-        waits && self.board.is_empty() && self.snd_wnd == 0 && !self.syn_due && self.state != State::SynSent
+        self.has_unsent()
+            && self.board.is_empty()
+            && self.snd_wnd == 0
+            && !self.syn_due
+            && self.state != State::SynSent
     }
 
     /// The segment of a transmission, and what sending it changes.
@@ -190,6 +198,7 @@ impl Connection {
         } else {
             self.board.on_sent(from, end, now);
             self.snd_nxt = end;
+            (self.uncorked, self.deadlines.cork) = (false, None);
             if !len.is_multiple_of(self.mss) {
                 self.snd_sml = end;
             }

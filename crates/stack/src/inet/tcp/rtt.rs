@@ -8,6 +8,8 @@ pub(crate) const MIN_RTO: Duration = Duration::from_millis(200);
 pub(crate) const MAX_RTO: Duration = Duration::from_secs(120);
 /// The time-out before anything was measured (RFC 6298 section 2.1).
 const INITIAL_RTO: Duration = Duration::from_secs(1);
+/// The same for data, if the SYN had to be repeated and so gave no measure (RFC 6298 section 5.7).
+const FALLBACK_RTO: Duration = Duration::from_secs(3);
 /// How long a minimum counts before it is measured anew.
 const MINIMUM_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -19,6 +21,8 @@ pub(crate) struct RoundTrip {
     minimum: Duration,
     minimum_at: Instant,
     measured: bool,
+    /// The time-out as long as nothing was measured.
+    initial: Duration,
     /// Time-outs in a row, each of which doubles the next one.
     backoff: u8,
 }
@@ -31,6 +35,7 @@ impl RoundTrip {
             minimum: Duration::MAX,
             minimum_at: Instant::ZERO,
             measured: false,
+            initial: INITIAL_RTO,
             backoff: 0,
         }
     }
@@ -58,10 +63,15 @@ impl RoundTrip {
             // The deviation's part is at least the clock's granularity, here the least time-out.
             self.srtt + (self.rttvar * 4).max(MIN_RTO)
         } else {
-            INITIAL_RTO
+            self.initial
         };
         let doubled = base * (1u32 << self.backoff.min(16));
         doubled.min(MAX_RTO)
+    }
+
+    /// The handshake is over, and a SYN was repeated.
+    pub(crate) const fn fall_back(&mut self) {
+        self.initial = FALLBACK_RTO;
     }
 
     /// A retransmission time-out has expired (RFC 6298 section 5.5).

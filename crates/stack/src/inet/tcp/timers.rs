@@ -7,7 +7,7 @@ use super::{
     recovery::Phase,
     rtt::MAX_RTO,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// Retransmissions of a SYN before a user is told (tcp_syn_retries); the last wait ends after 127 s.
 const SYN_RETRIES: u8 = 6;
@@ -17,6 +17,8 @@ const SYN_ACK_RETRIES: u8 = 5;
 const RETRIES: u8 = 15;
 /// The same when nobody holds the connection any more (tcp_orphan_retries).
 const ORPHAN_RETRIES: u8 = 8;
+/// For so long a cork holds data back (tcp(7)).
+const CORK_PATIENCE: Duration = Duration::from_millis(200);
 
 impl Connection {
     /// Something of this connection may be due.
@@ -30,6 +32,7 @@ impl Connection {
             // A peer that must wait for its acknowledgments is slow: it gets them at once for a while.
             self.quick_acks = self.quick_acks.max(1);
         }
+        self.uncorked |= due(&mut self.deadlines.cork);
         if due(&mut self.deadlines.reorder) {
             self.on_reorder_timer(now);
         }
@@ -135,8 +138,14 @@ impl Connection {
         self.deadlines.keepalive = wanted.then(|| self.last_heard + self.settings.keepalive_idle);
     }
 
-    /// A window that holds data back is probed in time.
+    /// A window that holds data back is probed in time, and a cork holds for a while only.
     pub(super) fn arm_persistence(&mut self, now: Instant) {
+        let corked = self.settings.cork && !self.uncorked && self.has_unsent() && !self.fin_wanted;
+        if !corked {
+            self.deadlines.cork = None;
+        } else if self.deadlines.cork.is_none() {
+            self.deadlines.cork = Some(now + CORK_PATIENCE);
+        }
         if self.is_held_by_window() && self.deadlines.retransmit.is_none() {
             self.deadlines.retransmit = Some(now + self.rtt.rto());
         }
