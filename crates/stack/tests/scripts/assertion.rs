@@ -2,8 +2,8 @@
 //!
 //! Names are those of Linux's TCP_INFO where it has the value, in its units (segments, microseconds), and those of our counters and drop reasons.
 
-use rumpnet_proto::{Counter, DropReason};
-use rumpnet_stack::{Stack, TcpInfo};
+use rumpnet_proto::{Counter, DropReason, TcpState};
+use rumpnet_stack::{SocketId, Stack, TcpInfo};
 
 use crate::cursor::Cursor;
 
@@ -43,8 +43,9 @@ impl Comparison {
     }
 
     /// Why it does not hold.
-    pub(crate) fn check(&self, stack: &Stack, info: Option<&TcpInfo>) -> Result<(), String> {
-        let (left, right) = (value(&self.left, stack, info)?, value(&self.right, stack, info)?);
+    pub(crate) fn check(&self, stack: &mut Stack, subject: Option<SocketId>) -> Result<(), String> {
+        let left = value(&self.left, stack, subject)?;
+        let right = value(&self.right, stack, subject)?;
         let holds = match self.operator {
             "==" => left == right,
             "!=" => left != right,
@@ -69,7 +70,7 @@ fn term(cursor: &mut Cursor<'_>) -> Result<Term, String> {
     }
 }
 
-fn value(term: &Term, stack: &Stack, info: Option<&TcpInfo>) -> Result<i64, String> {
+fn value(term: &Term, stack: &mut Stack, subject: Option<SocketId>) -> Result<i64, String> {
     let name = match term {
         Term::Number(number) => return Ok(*number),
         Term::Name(name) => name,
@@ -83,50 +84,66 @@ fn value(term: &Term, stack: &Stack, info: Option<&TcpInfo>) -> Result<i64, Stri
     if name == "sockets" {
         return Ok(stack.socket_count().into());
     }
-    let info = info.ok_or("there is no connection to ask")?;
-    field(name, info).ok_or_else(|| format!("no value is called `{name}`"))
+    let subject = subject.ok_or("there is no connection to ask")?;
+    if name == "receive_queue" {
+        return Ok(stack.tcp_peek(subject, usize::MAX).map_or(0, |payload| payload.len() as i64));
+    }
+    let info = stack.tcp_info(subject).map_err(|error| format!("{error} from the connection"))?;
+    field(name, &info).ok_or_else(|| format!("no value is called `{name}`"))
 }
 
 /// A field of TCP_INFO, by Linux's names; windows in bytes have names of our own.
 fn field(name: &str, info: &TcpInfo) -> Option<i64> {
-    let segments = |bytes: u32| i64::from(bytes.div_ceil(info.mss.max(1)));
+    let path = &info.path;
+    let mss = path.mss.max(1);
     Some(match name {
-        "tcpi_snd_mss" => info.mss.into(),
-        "tcpi_snd_cwnd" => i64::from(info.cwnd / info.mss.max(1)),
-        "tcpi_snd_ssthresh" if info.ssthresh == u32::MAX => 0x7fff_ffff,
-        "tcpi_snd_ssthresh" => i64::from(info.ssthresh / info.mss.max(1)),
-        "tcpi_rto" => info.rto.as_micros() as i64,
-        "tcpi_rtt" => info.rtt?.0.as_micros() as i64,
-        "tcpi_rttvar" => info.rtt?.1.as_micros() as i64,
-        "tcpi_notsent_bytes" => info.send_queue as i64 - i64::from(info.in_flight),
-        "in_flight" => segments(info.in_flight),
-        "cwnd_bytes" => info.cwnd.into(),
-        "ssthresh_bytes" => info.ssthresh.into(),
-        "send_queue" => info.send_queue as i64,
-        "receive_queue" => info.receive_queue as i64,
-        "send_window" => info.send_window.into(),
-        "receive_window" => info.receive_window.into(),
-        "sack" => info.sack.into(),
-        "timestamps" => info.timestamps.into(),
-        "tcpi_state" => state(info.state)?,
-        // The states' own names.
-        other => state(other)?,
+        "tcpi_snd_mss" => path.mss.into(),
+        "tcpi_snd_cwnd" => i64::from(path.cwnd / mss),
+        "tcpi_snd_ssthresh" => path.ssthresh.map_or(0x7fff_ffff, |ssthresh| i64::from(ssthresh / mss)),
+        "tcpi_rto" => (path.rto_ns / 1000) as i64,
+        "tcpi_rtt" => (path.rtt_ns?.0 / 1000) as i64,
+        "tcpi_rttvar" => (path.rtt_ns?.1 / 1000) as i64,
+        "tcpi_total_retrans" => path.retransmitted as i64,
+        "in_flight" => i64::from(path.in_flight.div_ceil(mss)),
+        "cwnd_bytes" => path.cwnd.into(),
+        "ssthresh_bytes" => path.ssthresh?.into(),
+        "send_window" => path.send_window.into(),
+        "receive_window" => path.receive_window.into(),
+        "sack" => path.sack.into(),
+        "timestamps" => path.timestamps.into(),
+        "tcpi_state" => number(info.state),
+        // The states' names.
+        other => STATES.iter().find(|(known, _)| *known == other)?.1,
     })
 }
 
+const STATES: [(&str, i64); 11] = [
+    ("TCP_ESTABLISHED", 1),
+    ("TCP_SYN_SENT", 2),
+    ("TCP_SYN_RECV", 3),
+    ("TCP_FIN_WAIT1", 4),
+    ("TCP_FIN_WAIT2", 5),
+    ("TCP_TIME_WAIT", 6),
+    ("TCP_CLOSE", 7),
+    ("TCP_CLOSE_WAIT", 8),
+    ("TCP_LAST_ACK", 9),
+    ("TCP_LISTEN", 10),
+    ("TCP_CLOSING", 11),
+];
+
 /// The number of a state in TCP_INFO (tcp(7)).
-fn state(name: &str) -> Option<i64> {
-    Some(match name {
-        "ESTABLISHED" | "TCP_ESTABLISHED" => 1,
-        "SYN_SENT" | "TCP_SYN_SENT" => 2,
-        "SYN_RECEIVED" | "TCP_SYN_RECV" => 3,
-        "FIN_WAIT_1" | "TCP_FIN_WAIT1" => 4,
-        "FIN_WAIT_2" | "TCP_FIN_WAIT2" => 5,
-        "TIME_WAIT" | "TCP_TIME_WAIT" => 6,
-        "CLOSED" | "TCP_CLOSE" => 7,
-        "CLOSE_WAIT" | "TCP_CLOSE_WAIT" => 8,
-        "LAST_ACK" | "TCP_LAST_ACK" => 9,
-        "CLOSING" | "TCP_CLOSING" => 11,
-        _ => return None,
-    })
+const fn number(state: TcpState) -> i64 {
+    match state {
+        TcpState::Established => 1,
+        TcpState::SynSent => 2,
+        TcpState::SynReceived => 3,
+        TcpState::FinWait1 => 4,
+        TcpState::FinWait2 => 5,
+        TcpState::TimeWait => 6,
+        TcpState::Closed => 7,
+        TcpState::CloseWait => 8,
+        TcpState::LastAck => 9,
+        TcpState::Listen => 10,
+        TcpState::Closing => 11,
+    }
 }

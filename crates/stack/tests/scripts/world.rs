@@ -145,8 +145,7 @@ impl World {
             }
             Action::Call(call) => self.check_call(call)?,
             Action::Assert(comparisons) => {
-                let info = self.subject.and_then(|socket| self.stack.tcp_info(socket).ok());
-                comparisons.iter().try_for_each(|each| each.check(&self.stack, info.as_ref()))?;
+                comparisons.iter().try_for_each(|each| each.check(&mut self.stack, self.subject))?;
             }
             Action::Send(_) => {}
         }
