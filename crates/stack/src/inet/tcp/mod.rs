@@ -376,13 +376,14 @@ impl Tcp {
             self.rearm(cx, key);
             return false;
         };
+        let size = connection.segment_size();
         let (outline, payload) = connection.build(now, transmission);
-        let (mss, ttl, tos) = (connection.mss, connection.settings.ttl, connection.settings.tos);
+        let (ttl, tos) = (connection.settings.ttl, connection.settings.tos);
         if let output::Transmission::Data { again: true, .. } = transmission {
             cx.count(Counter::TcpRetransmitted);
         }
-        cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(mss.into()).max(1));
-        emit(cx, link, inet, &path, &outline, payload, Some((mss, ttl, tos)));
+        cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(size.into()).max(1));
+        emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
         self.rearm(cx, key);
         true
     }
@@ -453,7 +454,7 @@ impl Tcp {
     }
 }
 
-/// Puts a segment on its way; `limits` are the MSS, the time to live and the type of service.
+/// Puts a segment on its way; `limits` are the payload of a segment, the time to live and the type of service.
 fn emit(
     cx: &mut Context,
     link: &mut Link,
@@ -463,8 +464,8 @@ fn emit(
     payload: Payload,
     limits: Option<(u32, Option<u8>, u8)>,
 ) {
-    let (mss, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
-    let frame = outline.build(payload, mss);
+    let (size, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
+    let frame = outline.build(payload, size);
     let outgoing = Outgoing {
         protocol: Protocol::TCP,
         destination: outline.destination.ip(),

@@ -46,23 +46,35 @@ impl Connection {
             .or_else(|| (self.ack == AckDue::Now).then_some(Transmission::Acknowledgment))
     }
 
+    /// Payload bytes of a full segment now: the MSS has room for timestamps, SACK blocks take their place from the payload.
+    pub(super) fn segment_size(&self) -> u32 {
+        let blocks = self.sack_blocks();
+        if blocks == 0 { self.mss } else { self.mss.saturating_sub(4 + 8 * blocks as u32).max(32) }
+    }
+
+    /// How many blocks the next segment reports.
+    fn sack_blocks(&self) -> usize {
+        let told = self.reassembly.as_ref().filter(|_| self.sack_permitted);
+        told.map_or(0, |ranges| ranges.count().min(if self.timestamps.is_some() { 3 } else { 4 }))
+    }
+
     /// What is lost and may be sent again, or the tail as a probe.
     fn determine_repetition(&self) -> Option<Transmission> {
         if self.tail_probe
             && let Some(last) = self.board.last()
         {
             // One segment is enough to be answered.
-            let from = last.start.later(last.end - self.mss);
+            let from = last.start.later(last.end - self.segment_size());
             return Some(self.repetition(from, last.end));
         }
         let room = self.cwnd().saturating_sub(self.board.in_flight());
         let limit = room.min(MAX_PAYLOAD);
-        let (from, to) = self.board.next_lost(limit.max(self.mss))?;
+        let (from, to) = self.board.next_lost(limit.max(self.segment_size()))?;
         let is_first = self.board.in_flight() == 0;
-        if room < (to - from).min(self.mss) && !is_first {
+        if room < (to - from).min(self.segment_size()) && !is_first {
             return None;
         }
-        let limit = if is_first { limit.max(self.mss) } else { limit };
+        let limit = if is_first { limit.max(self.segment_size()) } else { limit };
         Some(self.repetition(from, to.earlier(from + limit)))
     }
 
@@ -92,7 +104,7 @@ impl Connection {
         let window = self.snd_wnd.saturating_sub(used);
         let room = self.cwnd().saturating_sub(self.board.in_flight());
         let usable = left.min(window).min(MAX_PAYLOAD);
-        if room < usable.min(self.mss) || (left > 0 && room == 0) {
+        if room < usable.min(self.segment_size()) || (left > 0 && room == 0) {
             self.cwnd_limited = true;
             return None;
         }
@@ -103,9 +115,9 @@ impl Connection {
 
     /// How many of `usable` bytes leave now: whole segments, and a remainder only if nothing speaks against it.
     fn determine_length(&mut self, left: u32, usable: u32, limited: bool) -> Option<u32> {
-        let whole = usable - usable % self.mss;
+        let whole = usable - usable % self.segment_size();
         self.cwnd_limited |= limited;
-        if usable == left && self.may_send_remainder(left % self.mss) {
+        if usable == left && self.may_send_remainder(left % self.segment_size()) {
             return Some(usable);
         }
         if whole > 0 {
@@ -179,6 +191,7 @@ impl Connection {
         fin: bool,
         again: bool,
     ) -> (Seq, Flags, Payload) {
+        let size = self.segment_size();
         let offset = from - self.snd_una;
         let payload = self.queue.slice(offset as usize, len as usize, MAX_SLICES);
         let len = payload.len() as u32;
@@ -199,7 +212,7 @@ impl Connection {
             self.board.on_sent(from, end, now);
             self.snd_nxt = end;
             (self.uncorked, self.deadlines.cork) = (false, None);
-            if !len.is_multiple_of(self.mss) {
+            if !len.is_multiple_of(size) {
                 self.snd_sml = end;
             }
         }
@@ -297,14 +310,10 @@ impl Connection {
     fn options(&mut self, now: Instant) -> Options {
         let timestamps = self.timestamp(now);
         let mut options = timestamps.map_or(Options::EMPTY, Options::from_timestamps);
-        if !self.sack_permitted {
-            return options;
-        }
-        let Some(ranges) = self.reassembly.as_deref_mut().filter(|ranges| ranges.has_news()) else {
-            return options;
-        };
+        let count = self.sack_blocks();
+        let Some(ranges) = self.reassembly.as_deref_mut().filter(|_| count > 0) else { return options };
         let mut blocks = SackBlocks::default();
-        for block in ranges.blocks(if timestamps.is_some() { 3 } else { 4 }) {
+        for block in ranges.blocks(count) {
             blocks.push(block).expect("no more were asked for than there is room");
         }
         for option in [TcpOption::Nop, TcpOption::Nop, TcpOption::Sack(blocks)] {

@@ -141,6 +141,11 @@ impl Reassembly {
         duplicate.into_iter().chain(blocks).take(limit)
     }
 
+    /// How many blocks there are to report.
+    pub(crate) fn count(&self) -> usize {
+        self.ranges.len() + usize::from(self.duplicate.is_some())
+    }
+
     /// Whether there is anything to report.
     pub(crate) fn has_news(&self) -> bool {
         self.duplicate.is_some() || !self.ranges.is_empty()
