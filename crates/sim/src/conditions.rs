@@ -50,7 +50,7 @@ impl Conditions {
     };
 
     /// How long so many bytes take to be sent.
-    pub(crate) fn sending_time(&self, bytes: usize) -> Duration {
+    pub fn sending_time(&self, bytes: usize) -> Duration {
         let Some(bandwidth) = self.bandwidth else { return Duration::ZERO };
         let nanos = bytes as u128 * 8 * 1_000_000_000 / u128::from(bandwidth.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -52,7 +52,7 @@ impl Connection {
             rack.on_delivered(now, &sent, rtt);
             tally.add(now, &sent);
         });
-        self.receive_sack(now, segment, &mut tally);
+        let duplicate = self.receive_sack(now, segment, &mut tally);
         self.forget_acknowledged(acknowledgment);
         self.measure(now, segment, advanced, &tally);
         self.update_send_window(segment);
@@ -61,6 +61,7 @@ impl Connection {
             self.rtt.forget_back_off();
         }
         let lost = self.look_for_losses(now, segment, advanced);
+        self.follow_tail_probe(now, segment, advanced, duplicate, in_flight_before);
         self.follow_phase(now, acknowledgment, advanced, tally.bytes, lost, in_flight_before, &tally);
         self.rearm_retransmission(now, advanced > 0);
     }
@@ -89,10 +90,10 @@ impl Connection {
         }
     }
 
-    /// SACK blocks, and the duplicate that the first of them may report (RFC 2883).
-    fn receive_sack(&mut self, now: Instant, segment: &Segment, tally: &mut Tally) {
+    /// SACK blocks, and the duplicate that the first of them may report (RFC 2883); whether it did.
+    fn receive_sack(&mut self, now: Instant, segment: &Segment, tally: &mut Tally) -> bool {
         if !self.sack_permitted {
-            return;
+            return false;
         }
         let blocks = segment.options.sack;
         let blocks = blocks.as_slice();
@@ -117,6 +118,32 @@ impl Connection {
                     tally.add(now, &sent);
                 });
             }
+        }
+        duplicate
+    }
+
+    /// What became of a probe of the tail (RFC 8985 section 7.4.2): one that mended a loss means congestion.
+    fn follow_tail_probe(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+        advanced: u32,
+        duplicate: bool,
+        in_flight_before: u32,
+    ) {
+        let Some((end, again)) = self.probed else { return };
+        if segment.acknowledgment.is_before(end) {
+            return;
+        }
+        let repeats = advanced == 0 && segment.len == 0 && segment.options.sack.as_slice().is_empty();
+        let mended = again && !duplicate && segment.acknowledgment.is_after(end);
+        if mended && matches!(self.phase, Phase::Open) {
+            self.congestion.on_congestion(now, in_flight_before, self.mss);
+            let window = self.congestion.window_mut();
+            window.cwnd = window.ssthresh;
+        }
+        if !again || duplicate || mended || repeats {
+            self.probed = None;
         }
     }
 
@@ -218,6 +245,7 @@ impl Connection {
         let ssthresh = self.congestion.window().ssthresh;
         let prr = Prr::begin(in_flight_before, ssthresh, self.mss);
         self.phase = Phase::Recovery { recover: self.snd_nxt, prr };
+        self.probed = None;
         self.deadlines.probe = None;
     }
 
@@ -259,6 +287,7 @@ impl Connection {
     /// A probe of the tail is due some time after the last segment (RFC 8985 section 7.2).
     pub(super) fn arm_tail_probe(&mut self, now: Instant) {
         let probes = self.sack_permitted
+            && self.probed.is_none()
             && matches!(self.phase, Phase::Open)
             && matches!(
                 self.state,

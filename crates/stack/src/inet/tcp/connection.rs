@@ -163,6 +163,8 @@ pub(crate) struct Connection {
     pub(super) duplicate_acks: u32,
     /// The last segment is to be sent again as a probe of the tail.
     pub(super) tail_probe: bool,
+    /// Where a probe of the tail ended that is not accounted for yet, and whether it was a repetition (TLP.end_seq, TLP.is_retrans).
+    pub(super) probed: Option<(Seq, bool)>,
     /// A closed window is to be probed.
     pub(super) window_probe: bool,
     pub(super) keepalive_probe: bool,
@@ -254,6 +256,7 @@ impl Connection {
             phase: Phase::Open,
             duplicate_acks: 0,
             tail_probe: false,
+            probed: None,
             window_probe: false,
             keepalive_probe: false,
             keepalive_probes: 0,

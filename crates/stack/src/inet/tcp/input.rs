@@ -174,18 +174,28 @@ impl Connection {
             if self.state == State::TimeWait {
                 self.deadlines.end = Some(now + TIME_WAIT);
             }
+            // Two sides that repeat themselves to each other would else never hear what the other acknowledges.
+            self.receive_acknowledgment_alone(now, segment);
             return refused(self, DropReason::TcpDuplicate);
         }
-        // The acknowledgment of a segment that only reaches beyond a closed window still counts.
-        if segment.has(Flags::ACK)
-            && !segment.has(Flags::SYN.union(Flags::RST))
-            && start == self.rcv_nxt
-            && self.determine_ack_validity(segment.acknowledgment) == AckValidity::Good
-            && self.state != State::SynReceived
-        {
-            self.on_acknowledgment(now, segment);
+        // The same for what only reaches beyond a closed window.
+        if start == self.rcv_nxt {
+            self.receive_acknowledgment_alone(now, segment);
         }
         refused(self, DropReason::TcpOutOfWindow)
+    }
+
+    /// The acknowledgment of a segment whose text is refused still counts.
+    fn receive_acknowledgment_alone(&mut self, now: Instant, segment: &Segment) {
+        if segment.has(Flags::ACK)
+            && !segment.has(Flags::SYN)
+            && !segment.has(Flags::RST)
+            && self.state != State::SynReceived
+            && self.determine_ack_validity(segment.acknowledgment) == AckValidity::Good
+        {
+            self.on_acknowledgment(now, segment);
+            self.follow_our_fin(now);
+        }
     }
 
     /// PAWS.

@@ -12,11 +12,16 @@ use super::{
 };
 use crate::{
     buffer::{MAX_SLICES, Payload},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Payload bytes of the longest super-frame: an IPv4 packet less the longest headers.
 const MAX_PAYLOAD: u32 = 65_535 - 20 - 60;
+
+/// For how long a super-frame may occupy the path.
+const BURST: Duration = Duration::from_millis(1);
+/// Peers with a round trip shorter than this are in the same house.
+const NEARBY: Duration = Duration::from_micros(500);
 
 /// What is to be sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +45,8 @@ impl Connection {
         if matches!(self.state, State::SynSent | State::Closed) {
             return None;
         }
-        self.determine_repetition()
+        self.determine_tail_probe()
+            .or_else(|| self.determine_repetition())
             .or_else(|| self.determine_data())
             .or_else(|| (self.window_probe || self.keepalive_probe).then_some(Transmission::Probe))
             .or_else(|| (self.ack == AckDue::Now).then_some(Transmission::Acknowledgment))
@@ -58,15 +64,22 @@ impl Connection {
         told.map_or(0, |ranges| ranges.count().min(if self.timestamps.is_some() { 3 } else { 4 }))
     }
 
-    /// What is lost and may be sent again, or the tail as a probe.
-    fn determine_repetition(&self) -> Option<Transmission> {
-        if self.tail_probe
-            && let Some(last) = self.board.last()
-        {
-            // One segment is enough to be answered.
-            let from = last.start.later(last.end - self.segment_size());
-            return Some(self.repetition(from, last.end));
+    /// One segment to be answered: new data if the peer has room for it, else the last that was sent (RFC 8985 section 7.3).
+    fn determine_tail_probe(&self) -> Option<Transmission> {
+        let last = self.board.last().filter(|_| self.tail_probe)?;
+        let size = self.segment_size();
+        let unsent = if self.fin_sent { 0 } else { self.queue_end() - self.snd_nxt };
+        let len = unsent.min(size);
+        let window = self.snd_wnd.saturating_sub(self.snd_nxt - self.snd_una);
+        if len > 0 && len <= window {
+            let fin = self.fin_wanted && len == unsent;
+            return Some(Transmission::Data { from: self.snd_nxt, len, fin, again: false });
         }
+        Some(self.repetition(last.start.later(last.end - size), last.end))
+    }
+
+    /// What is lost and may be sent again.
+    fn determine_repetition(&self) -> Option<Transmission> {
         let room = self.cwnd().saturating_sub(self.board.in_flight());
         let limit = room.min(MAX_PAYLOAD);
         let (from, to) = self.board.next_lost(limit.max(self.segment_size()))?;
@@ -103,7 +116,7 @@ impl Connection {
         let used = self.snd_nxt - self.snd_una;
         let window = self.snd_wnd.saturating_sub(used);
         let room = self.cwnd().saturating_sub(self.board.in_flight());
-        let usable = left.min(window).min(MAX_PAYLOAD);
+        let usable = left.min(window).min(self.burst());
         if room < usable.min(self.segment_size()) || (left > 0 && room == 0) {
             self.cwnd_limited = true;
             return None;
@@ -111,6 +124,18 @@ impl Connection {
         let len = self.determine_length(left, usable.min(room), room < usable)?;
         let fin = fin_next && len == left;
         (len > 0 || fin).then_some(Transmission::Data { from: self.snd_nxt, len, fin, again: false })
+    }
+
+    /// Bytes that leave in one piece: what the path carries in a millisecond, so that on a slow one an acknowledgment does not wait behind a long
+    /// super-frame. A peer nearby gets the longest (as Linux sizes them).
+    fn burst(&self) -> u32 {
+        let Some(srtt) = self.rtt.smoothed() else { return MAX_PAYLOAD };
+        if srtt < NEARBY {
+            return MAX_PAYLOAD;
+        }
+        // In slow start twice as much is on its way a round trip later.
+        let carried = u64::from(self.cwnd()) * 2 * BURST.as_nanos() / srtt.as_nanos().max(1);
+        (carried.min(MAX_PAYLOAD.into()) as u32).max(2 * self.mss)
     }
 
     /// How many of `usable` bytes leave now: whole segments, and a remainder only if nothing speaks against it.
@@ -246,8 +271,10 @@ impl Connection {
                 }
                 self.deadlines.retransmit = Some(now + self.rtt.rto());
             }
-            Transmission::Data { .. } => {
-                self.tail_probe = false;
+            Transmission::Data { again, .. } => {
+                if core::mem::take(&mut self.tail_probe) {
+                    self.probed = Some((self.snd_nxt, again));
+                }
                 if self.deadlines.retransmit.is_none() {
                     self.deadlines.retransmit = Some(now + self.rtt.rto());
                 }

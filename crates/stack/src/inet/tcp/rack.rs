@@ -10,6 +10,8 @@ use crate::time::{Duration, Instant};
 
 /// Duplicate acknowledgments, or SACKed segments, after which reordering is no excuse unless it was seen.
 const DUP_THRESH: u32 = 3;
+/// The least time before a probe of the tail, as Linux has it: on a fast path a busy peer may well take so long.
+const MIN_PROBE_TIMEOUT: Duration = Duration::from_millis(2);
 /// Round trips for which a widened window is kept.
 const REO_PERSIST: u8 = 16;
 
@@ -135,7 +137,7 @@ fn sent_after(at: Instant, end: Seq, other_at: Instant, other_end: Seq) -> bool 
 pub(crate) fn probe_timeout(rtt: &RoundTrip, flight: u32, mss: u32, max_ack_delay: Duration) -> Duration {
     let Some(srtt) = rtt.smoothed() else { return Duration::from_secs(1) };
     let delayed = if flight <= mss { max_ack_delay } else { Duration::ZERO };
-    (srtt * 2 + delayed).min(rtt.rto())
+    (srtt * 2 + delayed).max(MIN_PROBE_TIMEOUT).min(rtt.rto())
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Connection {
         }
         self.congestion.window_mut().cwnd = self.mss;
         self.phase = Phase::Loss { recover: self.snd_nxt };
-        self.tail_probe = false;
+        (self.tail_probe, self.probed) = (false, None);
         self.deadlines.probe = None;
         self.deadlines.reorder = None;
         self.duplicate_acks = 0;
