@@ -16,7 +16,7 @@ use rumpnet_host::{
 use rumpnet_proto::{LinkKind, LinkState};
 use rumpnet_stack::{
     Offloads,
-    buffer::{Frame, MAX_SLICES, Received},
+    buffer::{Frame, MAX_SLICES, Offload, Received},
 };
 use rumpnet_wire::virtio::Header;
 
@@ -109,12 +109,14 @@ impl Link for DeviceLink {
                 Err(IoFailure::WouldBlock) => return Ok(()),
                 Err(failure) => return Err(self.note(failure)),
             };
-            if Buffer::is_small(len) {
-                out.push(received(Bytes::copy_from_slice(&buffer.as_ref()[..len])));
+            let read = &buffer.as_ref()[..len];
+            let (start, offload) = determine_frame(read);
+            let data = if Buffer::is_small(len) {
+                Bytes::copy_from_slice(&read[start..])
             } else {
-                let full = std::mem::replace(&mut buffer, pool.take());
-                out.push(received(full.into_bytes(0, len)));
-            }
+                std::mem::replace(&mut buffer, pool.take()).into_bytes(start, len)
+            };
+            out.push(Received::new(data, offload));
         }
         Ok(())
     }
@@ -147,11 +149,12 @@ impl Link for DeviceLink {
     }
 }
 
-/// A read of a tap, taken apart; bytes too short for a header become a frame that the stack counts as a runt.
-fn received(read: Bytes) -> Received {
-    match Header::parse(&read) {
-        Ok((header, _)) => Received::new(read.slice(Header::LEN..), offload::to_offload(&header)),
-        Err(_) => Received::new(read.slice(read.len().min(Header::LEN)..), offload::impossible()),
+/// Where the frame begins in a read of a device, and what is left to do to it; bytes too short for a header become a frame
+/// that the stack counts as a runt.
+fn determine_frame(read: &[u8]) -> (usize, Offload) {
+    match Header::parse(read) {
+        Ok((header, _)) => (Header::LEN, offload::to_offload(&header)),
+        Err(_) => (read.len().min(Header::LEN), offload::impossible()),
     }
 }
 
