@@ -121,12 +121,12 @@ impl Stack {
 
     /// The next frame for the far end of a port, within what that end can do.
     pub fn next_frame(&mut self, port: u32) -> Option<Frame> {
-        let frame = self.link.ports.next_frame(&mut self.cx, port)?;
-        if let Some(charge) = frame.charge {
+        let frame = self.link.ports.next_frame(&mut self.cx, port);
+        if let Some(charge) = frame.as_ref().and_then(|frame| frame.charge) {
             self.sockets.on_sent(charge);
             self.sockets.announce(&mut self.cx);
         }
-        Some(frame)
+        frame
     }
 
     /// Frames that wait at a port.
