@@ -178,7 +178,11 @@ fn a_reader_that_is_slow_is_overrun_and_nobody_waits_for_him() {
     assert!(captured > 0 && overruns > 0, "{captured} {overruns}");
     let mut bytes = Vec::new();
     capture.read_to_end(&mut bytes).expect("the pipe ends");
-    let last = pcapng::blocks(&bytes).last().expect("blocks").expect("well formed");
+    let blocks: Vec<_> = pcapng::blocks(&bytes).map(|block| block.expect("well formed")).collect();
+    let packets = blocks.iter().filter(|block| matches!(block, Block::Packet(_))).count() as u64;
+    assert_eq!(packets, captured, "what is said to be captured is written");
+    assert_eq!(captured + overruns, 2000, "requests and replies pass the loopback twice");
+    let last = blocks.last().expect("blocks");
     assert!(
         matches!(last, Block::Statistics(statistics) if statistics.overruns == Some(overruns)),
         "{last:?}"
