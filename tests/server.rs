@@ -413,6 +413,8 @@ fn an_unprivileged_server_uses_a_tap_made_for_its_user() {
         refused.contains("Operation not permitted") && refused.contains("rump host tap create"),
         "{refused}"
     );
+    let busy = namespace.rump("host tap destroy tap0").refused();
+    assert!(busy.contains("tap0") && busy.contains("(rump)"), "its holder is named: {busy}");
     rump(&url, "halt").ok();
     assert!(ended(&mut server).success());
     assert!(namespace.sh("ip -d link show tap0").ok().contains("persist on"));
