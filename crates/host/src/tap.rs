@@ -143,6 +143,12 @@ impl Tap {
         self.framing.readv(self.as_fd(), slices)
     }
 
+    /// Writes one frame in one piece, the header first; returns the octets written.
+    #[inline]
+    pub fn write(&self, frame: &[u8]) -> Result<usize, IoFailure> {
+        self.framing.write(self.as_fd(), frame)
+    }
+
     /// Writes one frame gathered from the slices, the first being the header alone; returns the octets written.
     #[inline]
     pub fn writev(&self, slices: &[IoSlice<'_>]) -> Result<usize, IoFailure> {
