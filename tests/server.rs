@@ -211,6 +211,38 @@ assert said.returncode == 0, said
 }
 
 #[test]
+fn a_server_without_descriptors_left_says_so_and_finds_room_again() {
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &[]);
+    require("prlimit", "util-linux");
+    host(&format!("prlimit --pid {} --nofile=24", server.pid()));
+    let program = format!(
+        r#"
+import os, socket, subprocess, time
+def connect():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("{path}")
+    return s
+clients = [connect() for _ in range(24)]
+def ask():
+    return subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True)
+said = ask()
+assert said.returncode == 1 and ": Too many open files" in said.stderr and "gone" not in said.stderr, said
+for client in clients:
+    client.close()
+for _ in range(500):
+    said = ask()
+    if said.returncode == 0: break
+    time.sleep(0.01)
+assert said.returncode == 0, said
+"#,
+        path = server.url().trim_start_matches("unix://"),
+        url = server.url()
+    );
+    namespace.python(&program).ok();
+}
+
+#[test]
 fn a_client_that_does_not_read_or_talks_nonsense_harms_nobody_else() {
     let namespace = Namespace::new();
     let server = Server::start(&namespace, &[]);
