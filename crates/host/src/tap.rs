@@ -200,11 +200,25 @@ impl Tap {
     pub fn set_queue_len(&self, frames: u32) -> Result<(), HostError> {
         let before = self.queue_len()?;
         if before != frames {
-            let set = self.control.set_queue_len(&self.name, frames);
+            let set = match self.control.set_queue_len(&self.name, frames) {
+                Err(Errno::PERM) if !self.elsewhere => self.set_queue_len_by_netlink(frames),
+                set => set,
+            };
             set.map_err(|errno| self.error(Operation::SetQueueLength, errno))?;
             self.before().queue_len.get_or_insert(before);
         }
         Ok(())
+    }
+
+    /// For root of a user namespace, whom the request of netdevice(7) refuses. It asks in the thread's network namespace, where an
+    /// interface that is not ours may have the name.
+    fn set_queue_len_by_netlink(&self, frames: u32) -> rustix::io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = self.control.index(&self.name)?;
+        if netlink.link(&self.name)?.index != index {
+            return Err(Errno::PERM);
+        }
+        netlink.set_queue_len(index, frames)
     }
 
     /// Lets it stay when its last descriptor is closed, or not.
