@@ -129,7 +129,8 @@ impl UdpSocket {
     fn readiness(&self) -> Readiness {
         Readiness {
             readable: !self.receive_queue.is_empty() || self.error.is_some(),
-            writable: self.send_bytes < self.send_limit,
+            // Whoever was refused for want of room waits for the news of it, and must not be told that there is some.
+            writable: !self.send_waits && self.send_bytes < self.send_limit,
             error: self.error.is_some(),
             closed: false,
         }
