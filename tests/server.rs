@@ -485,6 +485,24 @@ fn servers_at_the_default_place_are_found_and_listed() {
 }
 
 #[test]
+fn a_server_without_a_url_listens_where_tools_would_look_for_it() {
+    let directory = Directory::new();
+    let (by_option, by_variable) = (
+        format!("unix://{}/o", directory.path().display()),
+        format!("unix://{}/v", directory.path().display()),
+    );
+    for (url, words) in [(&by_option, &["--server", &by_option, "server"][..]), (&by_variable, &["server"])] {
+        let mut server = Command::new(RUMP);
+        let mut server =
+            quiet(server.args(words).env("RUMP_SERVER", &by_variable)).spawn().expect("rump was built");
+        eventually("the server answers", || rump(url, "ifconfig -l").status == 0);
+        rump(url, "halt").ok();
+        assert!(ended(&mut server).success());
+    }
+    assert!(rump("foo", "server").refused().contains("RUMP_SERVER=foo: malformed URL"));
+}
+
+#[test]
 fn a_tap_is_handed_over_as_a_descriptor() {
     require("ping", "iputils-ping");
     let namespace = Namespace::new();
