@@ -9,7 +9,7 @@ use rumpnet_host::{machine, namespace};
 use rumpnet_tools::Status;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{locate, output};
 
 /// The node by which taps are made.
 const NODE: &str = "/dev/net/tun";
@@ -123,9 +123,8 @@ fn capability(subject: &'static str, held: u64, bit: u32, without: &str) -> Find
     if held >> bit & 1 == 1 {
         return Finding::fine(subject, "held");
     }
-    // By its path and by number: root's PATH and USER are others.
-    let program =
-        std::env::current_exe().map_or_else(|_| "rump".to_owned(), |path| path.display().to_string());
+    // The user by his number: root's USER is another.
+    let program = locate::program();
     let grant = format!("setcap cap_net_admin,cap_net_raw+ep {program} (as root)");
     let remedy = if bit == CAP_NET_ADMIN {
         let owner = machine::user();

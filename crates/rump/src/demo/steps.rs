@@ -14,7 +14,7 @@ use super::{
     Wanted,
     network::{Known, Network},
 };
-use crate::output;
+use crate::{locate, output};
 
 /// The most taps that are looked at for a free name.
 const NAMES: u32 = 1000;
@@ -88,9 +88,9 @@ fn with_all_steps(refusal: HostError, tap: &str, network: &Network) -> HostError
         return refusal;
     }
     let node = if refusal.operation == Operation::OpenNode { "chmod 666 /dev/net/tun; " } else { "" };
-    let (user, host) = (machine::user(), network.host);
+    let (program, user, host) = (locate::program(), machine::user(), network.host);
     refusal.with_hint(format!(
-        "{node}rump host tap create {tap} --owner {user} --address {host} --up (as root), then rump demo --tap {tap}"
+        "{node}{program} host tap create {tap} --owner {user} --address {host} --up (as root), then {program} demo --tap {tap}"
     ))
 }
 
