@@ -485,6 +485,30 @@ fn servers_at_the_default_place_are_found_and_listed() {
 }
 
 #[test]
+fn the_lines_of_the_readme_do_what_it_says() {
+    require("tshark", "tshark");
+    require("ping", "iputils-ping");
+    let (namespace, directory) = (Namespace::new(), Directory::new());
+    let readme = include_str!("../README.md").split_once("## A kernel as a process").expect("its heading").1;
+    let block = readme.split("```").nth(1).expect("its block").strip_prefix("sh\n").expect("for sh");
+    let bin = directory.path().display();
+    // Neither is anything installed nor another user asked: the program is where cargo has put it, and its links beside.
+    let lines = block
+        .replace("cargo install --path crates/rump ", &format!("mkdir -p {bin} && ln -s {RUMP} {bin}/rump "))
+        .replace("sudo ", "")
+        .replace("~/.cargo/bin", &bin.to_string())
+        .replace("unix:///tmp/k", &format!("unix://{bin}/k"));
+    // Something is to be seen from when the kernel answers until it is halted.
+    let pings = "(until ping -c 1 -W 1 10.0.0.2; do sleep 0.1; done; exec ping -c 500 -i 0.2 10.0.0.2) >/dev/null 2>&1 & pings=$!";
+    let line = format!("set -e; PATH={bin}:$PATH USER=root\n{pings}\n{lines}kill $pings");
+    let said = namespace.sh(&line).ok();
+    assert!(said.contains("3 packets transmitted, 3 packets received, 0.0% packet loss"), "{said}");
+    assert!(said.contains("? (10.0.0.1) at ") && said.contains(" on virt0"), "{said}");
+    assert!(said.contains("ICMP") && said.contains("Echo (ping) request"), "{said}");
+    assert!(!directory.path().join("k").exists(), "it was halted");
+}
+
+#[test]
 fn a_server_without_a_url_listens_where_tools_would_look_for_it() {
     let directory = Directory::new();
     let (by_option, by_variable) = (
