@@ -211,6 +211,38 @@ assert said.returncode == 0, said
 }
 
 #[test]
+fn a_server_without_descriptors_left_says_so_and_finds_room_again() {
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &[]);
+    require("prlimit", "util-linux");
+    host(&format!("prlimit --pid {} --nofile=24", server.pid()));
+    let program = format!(
+        r#"
+import os, socket, subprocess, time
+def connect():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("{path}")
+    return s
+clients = [connect() for _ in range(24)]
+def ask():
+    return subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True)
+said = ask()
+assert said.returncode == 1 and ": Too many open files" in said.stderr and "gone" not in said.stderr, said
+for client in clients:
+    client.close()
+for _ in range(500):
+    said = ask()
+    if said.returncode == 0: break
+    time.sleep(0.01)
+assert said.returncode == 0, said
+"#,
+        path = server.url().trim_start_matches("unix://"),
+        url = server.url()
+    );
+    namespace.python(&program).ok();
+}
+
+#[test]
 fn a_client_that_does_not_read_or_talks_nonsense_harms_nobody_else() {
     let namespace = Namespace::new();
     let server = Server::start(&namespace, &[]);
@@ -413,6 +445,8 @@ fn an_unprivileged_server_uses_a_tap_made_for_its_user() {
         refused.contains("Operation not permitted") && refused.contains("rump host tap create"),
         "{refused}"
     );
+    let busy = namespace.rump("host tap destroy tap0").refused();
+    assert!(busy.contains("tap0") && busy.contains("(rump)"), "its holder is named: {busy}");
     rump(&url, "halt").ok();
     assert!(ended(&mut server).success());
     assert!(namespace.sh("ip -d link show tap0").ok().contains("persist on"));
@@ -448,6 +482,48 @@ fn servers_at_the_default_place_are_found_and_listed() {
     run(&["halt"]).ok();
     assert!(ended(&mut server).success());
     assert_eq!(run(&["list"]).ok(), "");
+}
+
+#[test]
+fn the_lines_of_the_readme_do_what_it_says() {
+    require("tshark", "tshark");
+    require("ping", "iputils-ping");
+    let (namespace, directory) = (Namespace::new(), Directory::new());
+    let readme = include_str!("../README.md").split_once("## A kernel as a process").expect("its heading").1;
+    let block = readme.split("```").nth(1).expect("its block").strip_prefix("sh\n").expect("for sh");
+    let bin = directory.path().display();
+    // Neither is anything installed nor another user asked: the program is where cargo has put it, and its links beside.
+    let lines = block
+        .replace("cargo install --path crates/rump ", &format!("mkdir -p {bin} && ln -s {RUMP} {bin}/rump "))
+        .replace("sudo ", "")
+        .replace("~/.cargo/bin", &bin.to_string())
+        .replace("unix:///tmp/k", &format!("unix://{bin}/k"));
+    // Something is to be seen from when the kernel answers until it is halted.
+    let pings = "(until ping -c 1 -W 1 10.0.0.2; do sleep 0.1; done; exec ping -c 500 -i 0.2 10.0.0.2) >/dev/null 2>&1 & pings=$!";
+    let line = format!("set -e; PATH={bin}:$PATH USER=root\n{pings}\n{lines}kill $pings");
+    let said = namespace.sh(&line).ok();
+    assert!(said.contains("3 packets transmitted, 3 packets received, 0.0% packet loss"), "{said}");
+    assert!(said.contains("? (10.0.0.1) at ") && said.contains(" on virt0"), "{said}");
+    assert!(said.contains("ICMP") && said.contains("Echo (ping) request"), "{said}");
+    assert!(!directory.path().join("k").exists(), "it was halted");
+}
+
+#[test]
+fn a_server_without_a_url_listens_where_tools_would_look_for_it() {
+    let directory = Directory::new();
+    let (by_option, by_variable) = (
+        format!("unix://{}/o", directory.path().display()),
+        format!("unix://{}/v", directory.path().display()),
+    );
+    for (url, words) in [(&by_option, &["--server", &by_option, "server"][..]), (&by_variable, &["server"])] {
+        let mut server = Command::new(RUMP);
+        let mut server =
+            quiet(server.args(words).env("RUMP_SERVER", &by_variable)).spawn().expect("rump was built");
+        eventually("the server answers", || rump(url, "ifconfig -l").status == 0);
+        rump(url, "halt").ok();
+        assert!(ended(&mut server).success());
+    }
+    assert!(rump("foo", "server").refused().contains("RUMP_SERVER=foo: malformed URL"));
 }
 
 #[test]

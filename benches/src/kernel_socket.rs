@@ -232,7 +232,7 @@ pub(crate) fn stream(limit: Duration) -> Result<u64, Failure> {
     while Instant::now() < until {
         match (&mut &socket).write(&block) {
             Ok(len) => sent += len as u64,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => break,
             Err(error) => return Err(error.into()),
         }
     }

@@ -70,6 +70,9 @@ const fn absolute(figure: &'static str, bound: Bound) -> Target {
 const PACKETS: &str = "packets_per_second";
 const GBIT: &str = "gbit_per_second";
 
+/// CPU time in µs that waiting for a second and looking takes by itself.
+const WATCHING: f64 = 200.0;
+
 /// All rows, in the order in which they are measured.
 pub(crate) const ROWS: &[Row] = &[
     Row {
@@ -168,7 +171,7 @@ pub(crate) const ROWS: &[Row] = &[
         arms: &[Arm::Rump],
         targets: &[
             absolute("kernel_kib", Bound::AtMost(64.0)),
-            absolute("idle_us_per_second", Bound::AtMost(0.0)),
+            absolute("idle_us_per_second", Bound::AtMost(WATCHING)),
         ],
     },
 ];

@@ -39,6 +39,12 @@ impl FrameDevice {
         either!(self, device => device.readv(slices))
     }
 
+    /// Writes one frame in one piece, the header first; returns the octets written.
+    #[inline]
+    pub fn write(&self, frame: &[u8]) -> Result<usize, IoFailure> {
+        either!(self, device => device.write(frame))
+    }
+
     /// Writes one frame gathered from the slices, the first being the header alone; returns the octets written.
     #[inline]
     pub fn writev(&self, slices: &[IoSlice<'_>]) -> Result<usize, IoFailure> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rumpnet_wire::virtio::Header;
-use rustix::io::{read, readv, writev};
+use rustix::io::{read, readv, write, writev};
 
 use crate::IoFailure;
 
@@ -73,6 +73,16 @@ impl Framing {
             _ => return Err(IoFailure::Refused),
         };
         Ok(len + HEADER_LEN - self.header_len())
+    }
+
+    /// Writes one frame in one piece with its header; returns the octets of both.
+    #[inline]
+    pub(crate) fn write(self, fd: BorrowedFd<'_>, frame: &[u8]) -> Result<usize, IoFailure> {
+        if self == Self::Twelve {
+            return Ok(write(fd, frame)?);
+        }
+        let (header, body) = frame.split_at_checked(HEADER_LEN).ok_or(IoFailure::Refused)?;
+        self.writev(fd, &[IoSlice::new(header), IoSlice::new(body)])
     }
 
     /// Writes one frame behind its header; returns the octets of both. The first slice is the header alone.

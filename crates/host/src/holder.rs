@@ -20,12 +20,24 @@ impl fmt::Display for Holder {
 }
 
 /// The processes that hold the tap or tun `name`, in order of their numbers.
+///
+/// Another network may have a tap of the same name, and the host does not tell which is meant: those of our own network
+/// are named, and others only if there are none, for a descriptor may have been handed over.
 pub fn holders(name: &str) -> Vec<Holder> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut found: Vec<Holder> = pids.filter_map(|pid| holder(pid, name)).collect();
     found.sort_by_key(|holder| holder.pid);
-    found
+    let (ours, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|holder| is_on_our_network(holder.pid));
+    if ours.is_empty() { others } else { ours }
+}
+
+/// Whether a process is in the network namespace of this thread, as far as can be seen.
+fn is_on_our_network(pid: u32) -> bool {
+    let network = |path: &str| fs::read_link(path).ok();
+    network(&format!("/proc/{pid}/ns/net"))
+        .is_none_or(|theirs| Some(theirs) == network("/proc/thread-self/ns/net"))
 }
 
 fn holder(pid: u32, name: &str) -> Option<Holder> {

@@ -17,7 +17,7 @@ use rustix::{
 pub use links::{HostLink, TunLink};
 pub use monitor::{LinkMonitor, LinkNews};
 
-use links::{IFINFO, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO};
+use links::{IFINFO, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_TXQLEN};
 use message::{Message, Request, messages, u32_of};
 
 /// Octets of a buffer: the kernel never fills more with one message of a dump.
@@ -141,11 +141,15 @@ impl Netlink {
         self.ask(request, |_| {})
     }
 
+    /// Changes the length of an interface's queue: root of its network namespace may, where netdevice(7) wants root of the host.
+    pub fn set_queue_len(&mut self, index: u32, frames: u32) -> Result<()> {
+        let request = Request::new(libc::RTM_NEWLINK, libc::NLM_F_ACK, &header_of(index));
+        self.ask(request.attribute(IFLA_TXQLEN, &frames.to_ne_bytes()), |_| {})
+    }
+
     /// Deletes an interface, and with one end of a pair the other.
     pub fn delete_link(&mut self, index: u32) -> Result<()> {
-        let mut header = [0; IFINFO];
-        header[4..8].copy_from_slice(&index.to_ne_bytes());
-        self.ask(Request::new(libc::RTM_DELLINK, libc::NLM_F_ACK, &header), |_| {})
+        self.ask(Request::new(libc::RTM_DELLINK, libc::NLM_F_ACK, &header_of(index)), |_| {})
     }
 
     /// Everything of one type, each message parsed.
@@ -191,6 +195,13 @@ impl Netlink {
             }
         }
     }
+}
+
+/// The header of a request about one interface.
+fn header_of(index: u32) -> [u8; IFINFO] {
+    let mut header = [0; IFINFO];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header
 }
 
 fn outcome(message: &Message<'_>) -> Result<()> {

@@ -90,6 +90,12 @@ impl PacketSocket {
         Ok(tag.map_or(len, |tag| tag::insert(slices, len, tag)))
     }
 
+    /// Writes one frame in one piece, the header first; returns the octets written.
+    #[inline]
+    pub fn write(&self, frame: &[u8]) -> Result<usize, IoFailure> {
+        self.framing.write(self.as_fd(), frame)
+    }
+
     /// Writes one frame gathered from the slices, the first being the header alone; returns the octets written.
     #[inline]
     pub fn writev(&self, slices: &[IoSlice<'_>]) -> Result<usize, IoFailure> {

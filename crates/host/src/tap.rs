@@ -143,6 +143,12 @@ impl Tap {
         self.framing.readv(self.as_fd(), slices)
     }
 
+    /// Writes one frame in one piece, the header first; returns the octets written.
+    #[inline]
+    pub fn write(&self, frame: &[u8]) -> Result<usize, IoFailure> {
+        self.framing.write(self.as_fd(), frame)
+    }
+
     /// Writes one frame gathered from the slices, the first being the header alone; returns the octets written.
     #[inline]
     pub fn writev(&self, slices: &[IoSlice<'_>]) -> Result<usize, IoFailure> {
@@ -194,11 +200,25 @@ impl Tap {
     pub fn set_queue_len(&self, frames: u32) -> Result<(), HostError> {
         let before = self.queue_len()?;
         if before != frames {
-            let set = self.control.set_queue_len(&self.name, frames);
+            let set = match self.control.set_queue_len(&self.name, frames) {
+                Err(Errno::PERM) if !self.elsewhere => self.set_queue_len_by_netlink(frames),
+                set => set,
+            };
             set.map_err(|errno| self.error(Operation::SetQueueLength, errno))?;
             self.before().queue_len.get_or_insert(before);
         }
         Ok(())
+    }
+
+    /// For root of a user namespace, whom the request of netdevice(7) refuses. It asks in the thread's network namespace, where an
+    /// interface that is not ours may have the name.
+    fn set_queue_len_by_netlink(&self, frames: u32) -> rustix::io::Result<()> {
+        let mut netlink = Netlink::open()?;
+        let index = self.control.index(&self.name)?;
+        if netlink.link(&self.name)?.index != index {
+            return Err(Errno::PERM);
+        }
+        netlink.set_queue_len(index, frames)
     }
 
     /// Lets it stay when its last descriptor is closed, or not.

@@ -57,6 +57,19 @@ fn a_bridge_is_made_by_its_kind_alone() {
 }
 
 #[test]
+fn the_length_of_a_queue_is_changed() {
+    alone();
+    let mut netlink = Netlink::open().unwrap();
+    let (tap, other) =
+        (Tap::open(&TapOptions::new("tap5")).unwrap(), Tap::open(&TapOptions::new("tap6")).unwrap());
+    let before = other.queue_len().unwrap();
+    netlink.set_queue_len(tap.index().unwrap(), 77).unwrap();
+    assert_eq!((tap.queue_len().unwrap(), other.queue_len().unwrap()), (77, before));
+    assert!(tap.is_up().unwrap());
+    assert_eq!(netlink.set_queue_len(9999, 77), Err(Errno::NODEV));
+}
+
+#[test]
 fn addresses_are_added_found_and_taken_away_with_their_routes() {
     alone();
     let tap = Tap::open(&TapOptions::new("tap0")).unwrap();

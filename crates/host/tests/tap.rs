@@ -269,7 +269,7 @@ fn one_that_may_not_be_made_is_enxio_and_says_how() {
     for name in ["tap0", "", "tap%d"] {
         let error = Tap::open(&TapOptions { create: false, ..TapOptions::new(name) }).unwrap_err();
         assert_eq!(error.errno, libc::ENXIO, "{name}");
-        assert!(error.hint.unwrap().contains("rump host tap create tap0 --owner USER"));
+        assert!(error.hint.unwrap().contains("rump host tap create tap0 --owner 0 --up"));
     }
 }
 
@@ -310,7 +310,7 @@ fn an_ordinary_user_gets_only_what_is_his_or_nobodys() {
     for name in ["roots", "absent"] {
         let error = open(name).unwrap_err();
         assert_eq!((error.operation, error.errno), (Operation::Attach, libc::EPERM), "{name}");
-        assert!(error.hint.unwrap().contains(&format!("rump host tap create {name} --owner USER")));
+        assert!(error.hint.unwrap().contains(&format!("rump host tap create {name} --owner {USER} --up")));
     }
 }
 

@@ -77,7 +77,7 @@ fn run_command(arguments: &[String]) -> Status {
 
 fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
     match matches.subcommand() {
-        Some(("server", matches)) => server::run(matches),
+        Some(("server", matches)) => server::run(matches, finding.server.as_deref()),
         Some(("list", matches)) => list::run(matches, finding.address().ok().as_ref()),
         Some(("demo", matches)) => demo::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),

@@ -9,7 +9,7 @@ use rumpnet_host::{machine, namespace};
 use rumpnet_tools::Status;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::{locate, output};
 
 /// The node by which taps are made.
 const NODE: &str = "/dev/net/tun";
@@ -104,7 +104,7 @@ fn tap_node() -> Finding {
         Err(error) => {
             let remedy = match error.kind() {
                 ErrorKind::NotFound => "modprobe tun (as root; in a container: --device /dev/net/tun)",
-                ErrorKind::PermissionDenied => "chmod 0666 /dev/net/tun (as root)",
+                ErrorKind::PermissionDenied => "chmod 666 /dev/net/tun (as root)",
                 _ => "modprobe tun (as root)",
             };
             Finding::limit(subject, format!("{NODE}: {error}"), remedy)
@@ -123,10 +123,14 @@ fn capability(subject: &'static str, held: u64, bit: u32, without: &str) -> Find
     if held >> bit & 1 == 1 {
         return Finding::fine(subject, "held");
     }
+    // The user by his number: root's USER is another.
+    let program = locate::program();
+    let grant = format!("setcap cap_net_admin,cap_net_raw+ep {program} (as root)");
     let remedy = if bit == CAP_NET_ADMIN {
-        "rump host tap create tap0 --owner $USER --up (as root), or setcap cap_net_admin,cap_net_raw+ep rump (as root)"
+        let owner = machine::user();
+        format!("{program} host tap create tap0 --owner {owner} --up (as root), or {grant}")
     } else {
-        "setcap cap_net_admin,cap_net_raw+ep rump (as root)"
+        grant
     };
     Finding::limit(subject, format!("not held: {without}"), remedy)
 }
@@ -184,7 +188,12 @@ mod tests {
     fn a_capability_is_a_bit_and_its_lack_names_the_remedy() {
         assert!(capability("c", 1 << CAP_NET_ADMIN, CAP_NET_ADMIN, "").is_fine);
         let finding = capability("c", 1 << CAP_NET_RAW, CAP_NET_ADMIN, "no taps");
-        assert!(!finding.is_fine && finding.text().contains("rump host tap create"), "{}", finding.text());
+        let remedy = finding.text();
+        let owner = format!(" host tap create tap0 --owner {} --up (as root)", machine::user());
+        assert!(!finding.is_fine && remedy.contains(&owner), "{remedy}");
+        // The program that is given the capability is this one, wherever it is.
+        let program = std::env::current_exe().expect("/proc is there");
+        assert!(remedy.contains(&format!("+ep {} (as root)", program.display())), "{remedy}");
     }
 
     #[test]

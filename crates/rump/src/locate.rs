@@ -1,4 +1,4 @@
-//! Finds the server: the option `--server`, the variable `RUMP_SERVER`, or the default place.
+//! Finds the server: the option `--server`, the variable `RUMP_SERVER`, or the default place. And this program itself.
 
 use std::path::PathBuf;
 
@@ -29,6 +29,11 @@ pub(crate) fn default_address() -> Result<Address, String> {
         format!("no server is named: set {VARIABLE} or XDG_RUNTIME_DIR, or use --server unix://PATH")
     })?;
     Address::at(directory.join(DEFAULT)).map_err(|error| format!("{}: {error}", directory.display()))
+}
+
+/// This program by its path, for commands that somebody else shall run: his PATH may lead to another, or to none.
+pub(crate) fn program() -> String {
+    std::env::current_exe().map_or_else(|_| "rump".to_owned(), |path| path.display().to_string())
 }
 
 /// Where the user's servers are by default.

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_mangen::Man;
 use rumpnet_tools::Status;
 
@@ -49,7 +49,10 @@ fn add(command: &Command, prefix: &str, pages: &mut Vec<(String, Vec<u8>)>) {
 /// Who changes the system or serves it is in section 8, as in NetBSD; the rest in section 1.
 fn page(command: Command, name: &str) -> (String, Vec<u8>) {
     let section = determine_section(name);
-    let command = command.display_name(name.to_owned()).name(name.to_owned());
+    let below: Vec<_> =
+        command.get_subcommands().map(|below| format!("{name}-{}", below.get_name())).collect();
+    let usage = synopsis(&command);
+    let command = command.override_usage(usage).display_name(name.to_owned()).name(name.to_owned());
     let man = Man::new(command)
         .title(name.to_uppercase())
         .section(section)
@@ -61,10 +64,59 @@ fn page(command: Command, name: &str) -> (String, Vec<u8>) {
     let _written = man.render(&mut text);
     // An empty date is left out by the writer, and what follows it would take its place.
     let text = String::from_utf8_lossy(&text).replacen("  \"rumpnet", " \"\" \"rumpnet", 1);
-    let text = text + &common_sections(name);
+    let text = text.replacen(".SH EXTRA\n", ".SH NOTES\n", 1);
+    let text = below.iter().fold(text, |text, below| with_section(&text, below)) + &common_sections(name);
     // Blanks at the ends of lines are a matter of style to mandoc(1).
     let text: String = text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     (format!("{name}.{section}"), text.into_bytes())
+}
+
+/// What the command takes, as a reader of manual pages expects it: options with their values, operands as they are named.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    if let Some(usage) = command.get_overridden_usage() {
+        // A tool has a usage of its own, in which it is called by its bare name.
+        let prefix = name.strip_suffix(command.get_name()).unwrap_or_default();
+        let lines: Vec<_> =
+            usage.to_string().lines().map(|line| format!("{prefix}{}", line.trim())).collect();
+        return lines.join("\n");
+    }
+    let shown =
+        || command.get_arguments().filter(|argument| !argument.is_hide_set() && argument.get_id() != "help");
+    let words = shown()
+        .filter(|argument| !argument.is_positional())
+        .chain(shown().filter(|argument| argument.is_positional()))
+        .map(word_of)
+        .chain(command.has_subcommands().then(|| "COMMAND …".to_owned()));
+    std::iter::once(name.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// An option or an operand in the synopsis.
+fn word_of(argument: &Arg) -> String {
+    let takes_value = argument.get_action().takes_values();
+    let value = || match argument.get_value_names() {
+        Some(names) => names.join(" "),
+        None => argument.get_id().to_string(),
+    };
+    let mut word = match (argument.get_short(), argument.get_long()) {
+        (Some(short), _) => format!("-{short}"),
+        (None, Some(long)) => format!("--{long}"),
+        (None, None) => String::new(),
+    };
+    if takes_value {
+        word += if word.is_empty() { "" } else { " " };
+        word += &value();
+    }
+    let may_be_many = argument.get_num_args().is_some_and(|number| number.max_values() > 1);
+    let repeats = may_be_many || matches!(argument.get_action(), ArgAction::Append);
+    let word = if argument.is_required_set() { word } else { format!("[{word}]") };
+    word + if repeats { " ..." } else { "" }
+}
+
+/// The name of a command below with the section in which its page is.
+fn with_section(text: &str, name: &str) -> String {
+    let escaped = name.replace('-', "\\-");
+    text.replace(&format!("{escaped}(1)"), &format!("{escaped}({})", determine_section(name)))
 }
 
 /// What all commands have in common.
@@ -100,7 +152,7 @@ Without either, the server is looked for at rump/default in this directory; for 
 ";
 
 const EXIT_STATUS: &str = r".SH EXIT STATUS
-0 for success; 1 if something was refused, with the reason on standard error. \fBrump ping\fR ends with 2 if nobody answered.
+0 for success; 1 if something was refused, with the reason on standard error.
 ";
 
 fn determine_section(name: &str) -> &'static str {
@@ -125,6 +177,27 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), pages.len());
+    }
+
+    #[test]
+    fn a_synopsis_has_the_words_as_they_are_typed_and_pages_are_named_by_their_sections() {
+        let pages = pages();
+        let text = |name: &str| {
+            let found = pages.iter().find(|(page, _)| page == name).expect("a page of ours");
+            String::from_utf8_lossy(&found.1).replace("\\-", "-")
+        };
+        for (page, line) in [
+            ("rump.1", "\\fBrump\\fR [--server URL] [--timeout SECONDS] COMMAND …\n"),
+            ("rump.1", "\nrump-ping(8)\n"),
+            ("rump.1", "\nrump-demo(1)\n"),
+            ("rump-links.1", "\\fBrump links\\fR DIR\n"),
+            ("rump-arp.8", "\\fBrump arp\\fR [-nv] -a\n"),
+            ("rump-host-tap-create.8", " [--address ADDRESS/LENGTH] ... "),
+            ("rump-sysctl.8", " [NAME[=VALUE]] ...\n"),
+            ("rump_server.1", "[-c NUMBER] "),
+        ] {
+            assert!(text(page).contains(line), "{page}: {line}: {}", text(page));
+        }
     }
 
     #[test]

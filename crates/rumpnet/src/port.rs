@@ -91,16 +91,16 @@ impl Port {
     /// Sends `frames` in order; those that the link refuses go to `failed`. False if it is full: the rest is kept, and
     /// the sending flag with it, until [`Self::take_stuck`].
     pub(crate) fn send(&self, frames: &mut VecDeque<Frame>, failed: &mut Vec<Frame>) -> bool {
-        while let Some(frame) = frames.pop_front() {
-            match self.link().send(&frame) {
-                Ok(()) => {}
+        while let Some(frame) = frames.front() {
+            match self.link().send(frame) {
+                // Dropped where it lies: a frame is large, and moving it costs more than this loop.
+                Ok(()) => drop(frames.drain(..1)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    frames.push_front(frame);
                     if !self.keep(frames) {
                         return false;
                     }
                 }
-                Err(_) => failed.push(frame),
+                Err(_) => failed.extend(frames.pop_front()),
             }
         }
         true

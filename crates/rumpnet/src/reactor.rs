@@ -360,9 +360,11 @@ impl Reactor {
 
     fn run_due(&self) {
         let now = clock::now().as_nanos();
-        if self.alarm.load(Ordering::SeqCst) <= now {
-            self.alarm.store(u64::MAX, Ordering::SeqCst);
+        // What was armed earlier than the alarm in the meantime moves it before the next wait.
+        if now < self.alarm.load(Ordering::SeqCst) {
+            return;
         }
+        self.alarm.store(u64::MAX, Ordering::SeqCst);
         // One round: a kernel that is due again at once comes after the others.
         let mut due = Vec::new();
         {

@@ -68,7 +68,7 @@ enum Order {
 
 thread_local! {
     /// A spare outbox, so that entering allocates nothing.
-    static SPARE: RefCell<Option<Outbox>> = const { RefCell::new(None) };
+    static SPARE: RefCell<Option<Box<Outbox>>> = const { RefCell::new(None) };
 }
 
 impl Shared {

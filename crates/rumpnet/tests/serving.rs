@@ -1,8 +1,8 @@
 //! Servers and clients in one process: limits, waits, captures, ends. No privilege and no interface of the host is needed.
 
 use std::{
-    io::{Read, Write},
-    os::fd::AsFd,
+    io::{PipeReader, Read, Write},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -11,10 +11,11 @@ use std::{
 use rumpnet::{
     Config, Errno, Kernel,
     client::{Address, Client, PATIENCE},
-    proto::{CaptureOptions, EchoOptions, Reply, Request},
+    proto::{CaptureOptions, EchoOptions, Reply, Request, codec},
     server::{Limits, Listener, Server},
     wire::pcapng::{self, Block},
 };
+use rumpnet_host::unix::Connection;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -178,11 +179,59 @@ fn a_reader_that_is_slow_is_overrun_and_nobody_waits_for_him() {
     assert!(captured > 0 && overruns > 0, "{captured} {overruns}");
     let mut bytes = Vec::new();
     capture.read_to_end(&mut bytes).expect("the pipe ends");
-    let last = pcapng::blocks(&bytes).last().expect("blocks").expect("well formed");
+    let blocks: Vec<_> = pcapng::blocks(&bytes).map(|block| block.expect("well formed")).collect();
+    let packets = blocks.iter().filter(|block| matches!(block, Block::Packet(_))).count() as u64;
+    assert_eq!(packets, captured, "what is said to be captured is written");
+    assert_eq!(captured + overruns, 2000, "requests and replies pass the loopback twice");
+    let last = blocks.last().expect("blocks");
     assert!(
         matches!(last, Block::Statistics(statistics) if statistics.overruns == Some(overruns)),
         "{last:?}"
     );
+}
+
+/// A client that does not behave as ours does.
+struct RawClient(Connection);
+
+impl RawClient {
+    fn call(&self, id: u32, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply, Errno> {
+        let message = codec::encode(&codec::Call { id, request }).expect("it fits a message");
+        self.0.send_by(&message, descriptors, u64::MAX).expect("the server reads");
+        let mut buffer = vec![0; codec::MAX_MESSAGE];
+        let len = self.0.receive_by(&mut buffer, 0, u64::MAX).expect("the server answers").len;
+        let answer: codec::Answer = codec::decode(&buffer[..len]).expect("it is an answer");
+        answer.result.map_err(|error| error.errno)
+    }
+}
+
+#[test]
+fn captures_closed_before_they_are_read_are_bounded_and_end_with_their_client() {
+    let served = Served::new(Limits { captures: 2, ..Limits::default() });
+    let client = RawClient(Connection::connect(served.address.path()).expect("it listens"));
+    // Nobody ever reads, so that each capture stays on its way.
+    let (reader, mut pipe) = std::io::pipe().expect("a pipe");
+    pipe.write_all(&[0; 65_536]).expect("a pipe holds so much");
+    let open_and_close = |id| -> Result<(), Errno> {
+        let opened = client.call(id, Request::CaptureOpen(LO()), &[pipe.as_fd()])?;
+        let Reply::Capture { capture } = opened else { panic!("{opened:?}") };
+        client.call(id + 1, Request::CaptureClose { capture }, &[]).map(drop)
+    };
+    let outcomes: Vec<_> = (1..=5).map(|round| open_and_close(2 * round)).collect();
+    assert_eq!(outcomes, [Ok(()), Ok(()), Ok(()), Ok(()), Err(Errno::MFile)]);
+    drop((client, pipe));
+    let patience = Instant::now() + Duration::from_secs(10);
+    while holders(&reader) > 1 {
+        assert!(Instant::now() < patience, "the server still holds the pipe");
+        std::thread::yield_now();
+    }
+}
+
+/// How many descriptors of this process are ends of a pipe.
+fn holders(pipe: &PipeReader) -> usize {
+    let directory = std::path::Path::new("/proc/self/fd");
+    let wanted = std::fs::read_link(directory.join(pipe.as_raw_fd().to_string())).expect("it is open");
+    let open = std::fs::read_dir(directory).expect("this is Linux");
+    open.flatten().filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|end| end == wanted)).count()
 }
 
 #[test]

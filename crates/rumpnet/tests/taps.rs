@@ -81,6 +81,18 @@ fn datagrams_fragments_and_trains_pass_between_the_kernel_and_the_host() {
 }
 
 #[test]
+fn a_tap_that_a_program_opens_itself_can_be_given_to_a_kernel() {
+    enter_own_network().expect("these tests need root");
+    let tap = rumpnet::link::tap("tap0").expect("free");
+    assert_eq!(rumpnet::link::tap("tap0").err().map(|error| error.errno), Some(Errno::Busy));
+    let kernel = Kernel::boot().expect("boots");
+    kernel.attach("virt0", tap, None).expect("free");
+    kernel.add_address("virt0", "10.0.0.2/24".parse().expect("a prefix")).expect("free");
+    ip("addr add 10.0.0.1/24 dev tap0");
+    assert_that_datagrams_pass(&kernel);
+}
+
+#[test]
 fn a_packet_socket_on_a_veth_end_does_the_same() {
     enter_own_network().expect("these tests need root");
     ip("link add ours type veth peer name theirs");

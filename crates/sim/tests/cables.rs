@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use rumpnet_sim::{
-    Conditions, Offloads, Verdict,
+    Conditions, Offloads, SocketOption, Verdict,
     proto::{Counter, DropReason, LinkState},
     scenario,
 };
@@ -91,6 +91,8 @@ fn a_port_that_is_held_back_fills_its_own_queue() {
         let pair = acquainted(world);
         pair.cable.set(|conditions| conditions.bandwidth = Some(1_000_000));
         let sender = bound(&pair.a, "10.0.0.1:9");
+        // The port shall be full before the socket is.
+        sender.set_option(SocketOption::SendBuffer(8 << 20)).expect("in range");
         let sent = (0..1100).take_while(|_| sender.send_to(&[0; 100], "10.0.0.2:9").is_ok()).count();
         assert_eq!(sent, 1025, "one frame on the wire, and the queue of 1024");
         assert_eq!(pair.a.drops(DropReason::LinkQueueFull), 1);

@@ -108,9 +108,12 @@ impl Captures {
         self.open.insert(capture).ok()
     }
 
-    /// Ends a capture; returns how many packets it took and lost.
+    /// Ends a capture; returns how many packets its reader took, and how many were lost, those that still waited among them.
     pub(crate) fn close(&mut self, key: Key) -> Option<(u64, u64)> {
-        self.open.remove(key).map(|capture| (capture.captured, capture.overruns))
+        self.open.remove(key).map(|capture| {
+            let waiting = capture.queue.len() as u64;
+            (capture.captured - waiting, capture.overruns + waiting)
+        })
     }
 
     /// Moves what has been captured to `out`; false once the capture is complete or closed.

@@ -138,20 +138,18 @@ impl Stack {
     /// The next frame for the far end of a port, within what that end can do.
     pub fn next_frame(&mut self, port: u32) -> Option<Frame> {
         let Self { cx, link, inet, tcp, .. } = self;
-        let frame = loop {
-            if let Some(frame) = link.ports.next_frame(cx, port) {
-                break frame;
-            }
-            if !tcp.send_next(cx, link, inet, port) {
-                link.ports.set_idle(port);
-                return None;
-            }
-        };
-        if let Some(charge) = frame.charge {
+        let mut frame = link.ports.next_frame(cx, port);
+        while frame.is_none() && tcp.send_next(cx, link, inet, port) {
+            frame = link.ports.next_frame(cx, port);
+        }
+        if frame.is_none() {
+            link.ports.set_idle(port);
+        }
+        if let Some(charge) = frame.as_ref().and_then(|frame| frame.charge) {
             self.sockets.on_sent(charge);
             self.sockets.announce(&mut self.cx);
         }
-        Some(frame)
+        frame
     }
 
     /// Frames that wait at a port.

@@ -21,6 +21,19 @@ fn mac(number: u16) -> ethernet::Address {
 }
 
 #[test]
+fn a_sender_of_small_datagrams_waits_before_its_port_refuses_them() {
+    for config in [Config::tiny(), Config::server()] {
+        let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+        let socket = outside.udp(9);
+        let refusal = (0..2000).find_map(|_| outside.send(socket, 1, THEIRS).err());
+        assert_eq!(refusal, Some(Errno::Again));
+        assert_eq!(outside.stack.drops(DropReason::LinkQueueFull), 0);
+        outside.sent();
+        outside.send(socket, 1, THEIRS).expect("what has left is charged no more");
+    }
+}
+
+#[test]
 fn a_socket_is_news_once_until_its_news_is_taken() {
     let mut outside = Outside::new();
     let socket = outside.udp(9);

@@ -271,8 +271,9 @@ fn room_in_the_send_buffer_comes_back_however_a_datagram_ends() {
         let to = (address(host), 9).into();
         assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Ok(1), "{ends}");
         assert_eq!(pair.stacks[0].udp_send(pair.now, sender, datagrams(big, None, to)), Err(Errno::Again));
-        assert!(pair.stacks[0].readiness(Endpoint::Udp(sender)).writable, "below its limit");
+        assert!(!pair.stacks[0].readiness(Endpoint::Udp(sender)).writable, "a sender that was refused waits");
         pair.run_until(pair.now + Duration::from_secs(5));
+        assert!(pair.stacks[0].readiness(Endpoint::Udp(sender)).writable, "{ends}");
         let _pending = pair.stacks[0].udp_take_error(sender);
         assert_eq!(
             pair.stacks[0].udp_send(pair.now, sender, datagrams(&[], None, to)).is_ok(),

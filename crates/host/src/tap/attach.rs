@@ -257,10 +257,10 @@ fn refused_node(errno: Errno, name: &str) -> HostError {
     }
 }
 
-/// The command with which root makes a tap for a user.
+/// The command with which root makes a tap for this user.
 fn creating(name: &str) -> String {
     let name = if name.is_empty() || name.contains('%') { "tap0" } else { name };
-    format!("rump host tap create {name} --owner USER --up (as root)")
+    format!("rump host tap create {name} --owner {} --up (as root)", machine::user())
 }
 
 /// An errno of an operation on the tap `name`, with what helps.

@@ -98,7 +98,7 @@ fn show(stage: Stage, listener: Option<Listener>, interrupt: Interrupt) -> Statu
     let server =
         listener.and_then(|listener| Server::start(listener, set.kernel.clone(), Limits::default()).ok());
     if let (Some(url), Some(_)) = (&url, &server) {
-        text += &format!("  RUMP_SERVER={url} rump ifconfig -a\n");
+        text += &format!("  {} --server {url} ifconfig -a\n", locate::program());
     }
     text += "Ctrl-C ends it and undoes everything.\n";
     let terminal = Terminal::of_kernel(set.kernel.clone(), interrupt);

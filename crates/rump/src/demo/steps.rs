@@ -4,9 +4,9 @@ use std::{io, process};
 
 use rumpnet::{Config, Kernel, link, wire::ip::Cidr};
 use rumpnet_host::{
-    HostError, Tap, TapOptions,
+    HostError, Operation, Tap, TapOptions, machine,
     namespace::{self, Own},
-    netlink::Netlink,
+    netlink::{HostAddress, Netlink},
 };
 use rumpnet_proto::CreateOptions;
 
@@ -14,7 +14,7 @@ use super::{
     Wanted,
     network::{Known, Network},
 };
-use crate::output;
+use crate::{locate, output};
 
 /// The most taps that are looked at for a free name.
 const NAMES: u32 = 1000;
@@ -82,37 +82,73 @@ fn in_words(what: &str, refusal: &HostError) -> String {
     cause + &remedy.unwrap_or_default()
 }
 
+/// A refusal of privilege, with every step to a demo on that tap: root has to give it all that we may not.
+fn with_all_steps(refusal: HostError, tap: &str, network: &Network) -> HostError {
+    if io::Error::from_raw_os_error(refusal.errno).kind() != io::ErrorKind::PermissionDenied {
+        return refusal;
+    }
+    let node = if refusal.operation == Operation::OpenNode { "chmod 666 /dev/net/tun; " } else { "" };
+    let (program, user, host) = (locate::program(), machine::user(), network.host);
+    refusal.with_hint(format!(
+        "{node}{program} host tap create {tap} --owner {user} --address {host} --up (as root), then {program} demo --tap {tap}"
+    ))
+}
+
+/// What the host has before we come.
+struct Surroundings {
+    /// The networks that it knows, those of the tap that we shall use left out.
+    known: Known,
+    /// The names of its interfaces.
+    names: Vec<String>,
+    /// The IPv4 address that this tap has already.
+    own: Option<Cidr>,
+}
+
 /// The tap step: a network that the host does not know, a tap that is not there, and whether the host lets us make it.
 fn try_tap(wanted: &Wanted) -> Result<Result<Stage, HostError>, String> {
-    let (known, names) = look_around().map_err(|error| format!("the host's networks: {error}"))?;
-    let free = (0..NAMES).map(|number| format!("tap{number}")).find(|name| !names.contains(name));
+    let around = look_around(wanted).map_err(|error| format!("the host's networks: {error}"))?;
+    let free = (0..NAMES).map(|number| format!("tap{number}")).find(|name| !around.names.contains(name));
     let Some(tap) = wanted.tap.clone().or(free) else { return Err("every tap's name is taken".to_owned()) };
     // Made and removed again: the kernel makes its own, and a process with threads could no longer enter a namespace.
     let probe = Tap::open(&TapOptions { up: false, ..TapOptions::new(&tap) });
     if let Err(refusal) = probe {
-        return Ok(Err(refusal));
+        let free = Network::free(&around.known).map(|(network, _)| network);
+        let network = wanted.network.or_else(|| free.ok()).unwrap_or_default();
+        return Ok(Err(with_all_steps(refusal, &tap, &network)));
     }
     drop(probe);
-    let network = match wanted.network {
-        Some(network) if wanted.tap.is_none() && known.overlap(network.address).is_some() => {
-            let words = known.overlap(network.address).unwrap_or_default();
-            return Err(format!("{} overlaps with the host's {words}", network.address.network()));
-        }
-        Some(network) => network,
-        None => {
-            let (network, told) = Network::free(&known)?;
-            told.iter().for_each(|line| say(&format!("{line}; taking another network.")));
-            network
-        }
-    };
+    let network = determine_network(wanted, &around)?;
     Ok(Ok(Stage::Tap { tap, network }))
 }
 
-/// The networks that the host knows, and the names of its interfaces.
-fn look_around() -> io::Result<(Known, Vec<String>)> {
+/// The network that is wanted, the one that the tap is in already, or one that the host does not know.
+fn determine_network(wanted: &Wanted, around: &Surroundings) -> Result<Network, String> {
+    if let Some(network) = wanted.network {
+        return match around.known.overlap(network.address) {
+            Some(words) if wanted.tap.is_none() => {
+                Err(format!("{} overlaps with the host's {words}", network.address.network()))
+            }
+            _ => Ok(network),
+        };
+    }
+    if let Some(network) = Network::wanted(None, around.own)? {
+        return Ok(network);
+    }
+    let (network, told) = Network::free(&around.known)?;
+    told.iter().for_each(|line| say(&format!("{line}; taking another network.")));
+    Ok(network)
+}
+
+fn look_around(wanted: &Wanted) -> io::Result<Surroundings> {
     let mut netlink = Netlink::open()?;
-    let known = Known::new(&netlink.addresses()?, &netlink.routes()?);
-    Ok((known, netlink.links()?.into_iter().map(|link| link.name).collect()))
+    let (links, mut addresses, mut routes) = (netlink.links()?, netlink.addresses()?, netlink.routes()?);
+    let tap = links.iter().find(|link| Some(&link.name) == wanted.tap.as_ref()).map(|link| link.index);
+    let is_own = |address: &&HostAddress| Some(address.index) == tap && address.address.is_ipv4();
+    let own = addresses.iter().find(is_own).and_then(|own| Cidr::new(own.address, own.prefix_len));
+    addresses.retain(|address| Some(address.index) != tap);
+    routes.retain(|route| tap.is_none() || route.index != tap);
+    let names = links.into_iter().map(|link| link.name).collect();
+    Ok(Surroundings { known: Known::new(&addresses, &routes), names, own })
 }
 
 impl Stage {
@@ -155,7 +191,9 @@ fn on_host(tap: &str, network: &Network) -> Result<(Kernel, Given), String> {
     kernel.add_address("virt0", network.address).map_err(|error| error.to_string())?;
     let given = give_address(tap, network.host).map_err(|error| {
         kernel.shutdown();
-        format!("{tap}: {}: {error}", network.host)
+        let (host, is_refused) = (network.host, error.kind() == io::ErrorKind::PermissionDenied);
+        let remedy = is_refused.then(|| format!("\n  what lifts it: ip addr add {host} dev {tap} (as root)"));
+        format!("{tap}: {host}: {error}{}", remedy.unwrap_or_default())
     })?;
     Ok((kernel, given))
 }
@@ -164,6 +202,11 @@ fn on_host(tap: &str, network: &Network) -> Result<(Kernel, Given), String> {
 fn give_address(tap: &str, address: Cidr) -> io::Result<Given> {
     let mut netlink = Netlink::open()?;
     let index = netlink.link(tap)?.index;
+    let has = |known: &HostAddress| known.index == index && known.address == address.address();
+    // Asked before, for an ordinary user's request is refused even so.
+    if netlink.addresses()?.iter().any(has) {
+        return Ok(None);
+    }
     match netlink.add_address(index, address.address(), address.prefix_len()).map_err(io::Error::from) {
         Ok(()) => Ok(Some((index, address))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),

@@ -5,7 +5,7 @@ use std::{fmt, fs, io};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rumpnet::wire::ip::Cidr;
 use rumpnet_host::{
-    HostError, Tap, TapOptions, holder,
+    HostError, Layer, Tap, TapOptions, holder,
     netlink::{HostLink, Netlink},
 };
 use rumpnet_tools::Status;
@@ -106,9 +106,10 @@ fn destroy(name: &str) -> Result<(), String> {
     if link.tun.is_none() {
         return Err(format!("{name}: not a tap"));
     }
-    if let Some(holder) = holder::holders(name).first() {
-        return Err(format!("{name}: Device busy (held by {holder})"));
-    }
+    // Whoever can attach to it knows that nobody else has; its holder is named by the refusal.
+    let layer = if link.tun.is_some_and(|tun| tun.is_tap) { Layer::Ethernet } else { Layer::Ip };
+    let options = TapOptions { layer, create: false, up: false, ..TapOptions::new(name) };
+    drop(Tap::open(&options).map_err(|error| error.to_string())?);
     netlink.delete_link(link.index).map_err(|errno| said(name, errno))
 }
 

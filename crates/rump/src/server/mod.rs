@@ -58,15 +58,17 @@ pub(crate) fn command() -> Command {
                 .help("The limits of its tables and queues; -v prints them"),
         )
         .arg(Arg::new("verbose").short('v').action(ArgAction::SetTrue).help("Print what the kernel reports"))
-        .arg(Arg::new("URL").help("Where it listens, unix://PATH; the default place if absent"))
+        .arg(
+            Arg::new("URL")
+                .help("Where it listens, unix://PATH; if absent, where the tools would look for it"),
+        )
 }
 
-/// Runs `rump server`.
-pub(crate) fn run(matches: &ArgMatches) -> Status {
-    let url = matches.get_one::<String>("URL");
-    let address = match url {
+/// Runs `rump server`; where no URL is among its words, it listens where tools look for `named`.
+pub(crate) fn run(matches: &ArgMatches, named: Option<&str>) -> Status {
+    let address = match matches.get_one::<String>("URL") {
         Some(url) => url.parse().map_err(|error| format!("{url}: {error}")),
-        None => locate::default_address(),
+        None => locate::address(named),
     };
     let options = Options {
         name: matches.get_one::<String>("name").cloned(),
@@ -75,7 +77,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
         verbose: matches.get_flag("verbose"),
     };
     let served = address.and_then(|address| {
-        let listener = bind(&address, url.is_none())?;
+        let listener = bind(&address)?;
         Running::start(listener, &options)
     });
     match served {
@@ -88,9 +90,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
 }
 
 /// Takes the socket, in a directory made for it if that is the default one.
-fn bind(address: &Address, is_default: bool) -> Result<Listener, String> {
+fn bind(address: &Address) -> Result<Listener, String> {
     let said = |reason: &dyn std::fmt::Display| format!("{address}: {reason}");
     let address = address.absolute().map_err(|error| said(&error))?;
+    let is_default = locate::default_address().is_ok_and(|default| default.path() == address.path());
     if is_default && let Some(directory) = address.path().parent() {
         options::make_private_directory(directory).map_err(|error| said(&error))?;
     }

@@ -77,7 +77,7 @@ fn address(matches: &ArgMatches) -> Result<Address, String> {
 }
 
 fn start(address: &Address, options: &Options) -> Result<Running, String> {
-    Running::start(bind(address, false)?, options)
+    Running::start(bind(address)?, options)
 }
 
 fn in_foreground(program: &str, address: &Address, options: &Options) -> Status {

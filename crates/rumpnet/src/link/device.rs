@@ -16,7 +16,7 @@ use rumpnet_host::{
 use rumpnet_proto::{LinkKind, LinkState};
 use rumpnet_stack::{
     Offloads,
-    buffer::{Frame, MAX_SLICES, Received},
+    buffer::{Frame, MAX_SLICES, Offload, Received},
 };
 use rumpnet_wire::virtio::Header;
 
@@ -25,6 +25,9 @@ use crate::pool::{Buffer, Pool};
 
 /// The greatest MTU of a tap, in bytes (tap(4); ETH_MAX_MTU less the Ethernet header).
 const MAX_MTU: u32 = 65_521;
+
+/// Bytes up to which a frame and its header are put together and written in one piece, which is cheaper than to gather them.
+const JOINED: usize = 256;
 
 /// A device of the host.
 pub(crate) struct DeviceLink {
@@ -63,6 +66,22 @@ impl DeviceLink {
         Ok(Self { device, properties, index, present })
     }
 
+    /// Copies nothing, unless there are more slices than the host takes.
+    fn send_gathered(&self, header: &[u8], frame: &Frame) -> Result<usize, IoFailure> {
+        let joined;
+        let mut slices = ArrayVec::<IoSlice<'_>, { MAX_SLICES + 2 }>::new();
+        slices.push(IoSlice::new(header));
+        slices.push(IoSlice::new(frame.headers.as_slice()));
+        let payload = frame.payload.slices();
+        if payload.len() <= MAX_SLICES {
+            slices.extend(payload.iter().map(|slice| IoSlice::new(slice)));
+            return self.device.writev(&slices);
+        }
+        joined = frame.payload.to_bytes();
+        slices.push(IoSlice::new(&joined));
+        self.device.writev(&slices)
+    }
+
     fn note(&self, failure: IoFailure) -> io::Error {
         // Without news of its return it would stay away for good.
         if self.index.is_some() && matches!(failure, IoFailure::Down | IoFailure::Gone) {
@@ -87,18 +106,12 @@ impl Link for DeviceLink {
 
     fn send(&self, frame: &Frame) -> io::Result<()> {
         let header = offload::to_header(frame).to_bytes();
-        let joined;
-        let mut slices = ArrayVec::<IoSlice<'_>, { MAX_SLICES + 2 }>::new();
-        slices.push(IoSlice::new(&header));
-        slices.push(IoSlice::new(frame.headers.as_slice()));
-        let payload = frame.payload.slices();
-        if payload.len() <= MAX_SLICES {
-            slices.extend(payload.iter().map(|slice| IoSlice::new(slice)));
-            return self.device.writev(&slices).map(drop).map_err(|failure| self.note(failure));
-        }
-        joined = frame.payload.to_bytes();
-        slices.push(IoSlice::new(&joined));
-        self.device.writev(&slices).map(drop).map_err(|failure| self.note(failure))
+        let sent = if header.len() + frame.len() <= JOINED {
+            self.device.write(&join(&header, frame))
+        } else {
+            self.send_gathered(&header, frame)
+        };
+        sent.map(drop).map_err(|failure| self.note(failure))
     }
 
     fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()> {
@@ -109,12 +122,14 @@ impl Link for DeviceLink {
                 Err(IoFailure::WouldBlock) => return Ok(()),
                 Err(failure) => return Err(self.note(failure)),
             };
-            if Buffer::is_small(len) {
-                out.push(received(Bytes::copy_from_slice(&buffer.as_ref()[..len])));
+            let read = &buffer.as_ref()[..len];
+            let (start, offload) = determine_frame(read);
+            let data = if Buffer::is_small(len) {
+                Bytes::copy_from_slice(&read[start..])
             } else {
-                let full = std::mem::replace(&mut buffer, pool.take());
-                out.push(received(full.into_bytes(0, len)));
-            }
+                std::mem::replace(&mut buffer, pool.take()).into_bytes(start, len)
+            };
+            out.push(Received::new(data, offload));
         }
         Ok(())
     }
@@ -147,12 +162,23 @@ impl Link for DeviceLink {
     }
 }
 
-/// A read of a tap, taken apart; bytes too short for a header become a frame that the stack counts as a runt.
-fn received(read: Bytes) -> Received {
-    match Header::parse(&read) {
-        Ok((header, _)) => Received::new(read.slice(Header::LEN..), offload::to_offload(&header)),
-        Err(_) => Received::new(read.slice(read.len().min(Header::LEN)..), offload::impossible()),
+/// Where the frame begins in a read of a device, and what is left to do to it; bytes too short for a header become a frame
+/// that the stack counts as a runt.
+fn determine_frame(read: &[u8]) -> (usize, Offload) {
+    match Header::parse(read) {
+        Ok((header, _)) => (Header::LEN, offload::to_offload(&header)),
+        Err(_) => (read.len().min(Header::LEN), offload::impossible()),
     }
+}
+
+/// A header and a frame of at most [`JOINED`] bytes in one piece.
+fn join(header: &[u8], frame: &Frame) -> ArrayVec<u8, JOINED> {
+    let mut joined = ArrayVec::new();
+    let payload = frame.payload.slices().iter().map(|slice| &slice[..]);
+    for part in [header, frame.headers.as_slice()].into_iter().chain(payload) {
+        joined.try_extend_from_slice(part).expect("the caller has looked at the length");
+    }
+    joined
 }
 
 fn io_error(failure: IoFailure) -> io::Error {

@@ -31,6 +31,7 @@ pub(super) struct Stream {
     id: u64,
     options: CaptureOptions,
     is_cancelled: AtomicBool,
+    is_written: AtomicBool,
     poller: Poller,
     /// Packets taken and lost, once the capture has ended.
     counts: Mutex<Option<(u64, u64)>>,
@@ -46,6 +47,7 @@ impl Stream {
             id: capture.id(),
             options,
             is_cancelled: AtomicBool::new(false),
+            is_written: AtomicBool::new(false),
             poller,
             counts: Mutex::new(None),
         };
@@ -56,8 +58,18 @@ impl Stream {
         self.id
     }
 
+    /// Whether everything is written that ever will be.
+    pub(super) fn is_written(&self) -> bool {
+        self.is_written.load(Ordering::Acquire)
+    }
+
     /// Writes until the capture is complete or closed, or nobody wants it.
-    pub(super) fn run(&self, mut capture: Capture, pipe: &OwnedFd) {
+    pub(super) fn run(&self, capture: Capture, pipe: &OwnedFd) {
+        self.write(capture, pipe);
+        self.is_written.store(true, Ordering::Release);
+    }
+
+    fn write(&self, mut capture: Capture, pipe: &OwnedFd) {
         // What cannot be waited for, a plain file, is always writable.
         let is_pipe = self.poller.add(pipe.as_fd(), PIPE, ROOM).is_ok();
         let Ok(file) = pipe.try_clone().map(File::from) else { return self.cancel() };

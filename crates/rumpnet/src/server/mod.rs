@@ -43,7 +43,7 @@ pub struct Limits {
     pub waiting_calls: usize,
     /// Echo sessions of one client; a further one is refused with EMFILE.
     pub echo_sessions: usize,
-    /// Captures of one client; a further one is refused with EMFILE.
+    /// Captures of one client, and as many again that are closed and not read yet; a further one is refused with EMFILE.
     pub captures: usize,
     /// How long a client may leave its answers unread before it is given up.
     pub patience: Duration,

@@ -16,6 +16,8 @@ pub(super) struct Owned {
     pub(super) echo_sessions: BTreeSet<u64>,
     /// Captures, by the kernel's numbers; complete ones stay until their client has asked for their counts.
     pub(super) streams: BTreeMap<u64, Arc<Stream>>,
+    /// Captures that have been closed and are still on their way to a slow reader; each has its thread.
+    parting: BTreeMap<u64, Arc<Stream>>,
     /// Calls that wait in the kernel on threads of their own.
     pub(super) waiting_calls: usize,
 }
@@ -29,10 +31,30 @@ impl Owned {
         !self.gone
     }
 
+    /// Whether a further capture may be opened, if so many may be open. As many again may be on their way to slow readers.
+    pub(super) fn may_capture(&self, limit: usize) -> bool {
+        self.streams.len() < limit && self.streams.len() + self.parting.len() < 2 * limit
+    }
+
+    /// Gives up a capture's number. What is not written yet goes on being written.
+    pub(super) fn part_with(&mut self, capture: u64) -> Option<Arc<Stream>> {
+        let stream = self.streams.remove(&capture)?;
+        if !stream.is_written() {
+            self.parting.insert(capture, Arc::clone(&stream));
+        }
+        Some(stream)
+    }
+
+    /// A capture's thread has ended; its client may still ask for its counts.
+    pub(super) fn on_written(&mut self, capture: u64) {
+        self.parting.remove(&capture);
+    }
+
     /// Takes all of it; whatever is opened from now on must be closed by who opened it.
     pub(super) fn take_all(&mut self) -> (BTreeSet<u64>, Vec<Arc<Stream>>) {
         self.gone = true;
-        let streams = std::mem::take(&mut self.streams);
+        let mut streams = std::mem::take(&mut self.streams);
+        streams.append(&mut self.parting);
         (std::mem::take(&mut self.echo_sessions), streams.into_values().collect())
     }
 }

@@ -212,7 +212,7 @@ impl Session {
         let Some(pipe) = descriptors.into_iter().next() else {
             return refuse(Operation::Capture, Errno::BadF);
         };
-        if self.owned().streams.len() >= shared.limits.captures {
+        if !self.owned().may_capture(shared.limits.captures) {
             return refuse(Operation::Capture, Errno::MFile);
         }
         let (stream, capture) = Stream::open(&shared.kernel, options)?;
@@ -225,10 +225,13 @@ impl Session {
         let (its, server, session) = (Arc::clone(&stream), Arc::clone(shared), Arc::downgrade(self));
         let started = spawn("rump-capture", move || {
             let pipe = Arc::new(pipe);
-            let watched = Watched::Capture(session, Arc::downgrade(&its), Arc::downgrade(&pipe));
+            let watched = Watched::Capture(session.clone(), Arc::downgrade(&its), Arc::downgrade(&pipe));
             let token = server.watch(&*pipe, watched);
             its.run(capture, &pipe);
             server.forget_watched(&*pipe, token);
+            if let Some(session) = session.upgrade() {
+                session.owned().on_written(its.id());
+            }
         });
         if started.is_err() {
             self.on_reader_gone(&stream);
@@ -238,7 +241,7 @@ impl Session {
     }
 
     fn close_capture(&self, capture: u64) -> Result<Reply> {
-        let Some(stream) = self.owned().streams.remove(&capture) else {
+        let Some(stream) = self.owned().part_with(capture) else {
             return refuse(Operation::Capture, Errno::BadF);
         };
         let (captured, overruns) = stream.finish();

@@ -96,10 +96,12 @@ impl Spare {
         Self(File::open("/dev/null").ok())
     }
 
-    /// Turns one newcomer away, lest the listener stay readable and nothing else be done.
+    /// Turns one newcomer away with the reason, lest the listener stay readable and nothing else be done.
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
-        drop(listener.accept());
+        if let Ok(socket) = listener.accept() {
+            Session::new(socket).refuse_all(Errno::MFile);
+        }
         *self = Self::new();
     }
 }

@@ -175,6 +175,7 @@ impl Inet {
     }
 
     /// Sends an IP packet to a neighbour, or keeps it until the neighbour's link address is known.
+    #[inline]
     pub(super) fn send_to_neighbor(
         &mut self,
         cx: &mut Context,

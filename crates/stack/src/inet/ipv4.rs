@@ -184,6 +184,7 @@ impl Inet {
     /// Sends a transport packet, whose header is already in the frame, along a path.
     ///
     /// EMSGSIZE if it exceeds the MTU and may not be fragmented or is too long for IPv4; what the link or a neighbour refuse.
+    #[inline]
     pub(crate) fn send(
         &mut self,
         cx: &mut Context,
@@ -254,6 +255,7 @@ impl Inet {
         Ok(())
     }
 
+    #[inline]
     fn send_on_link(
         &mut self,
         cx: &mut Context,

@@ -133,6 +133,12 @@ impl Port {
         }
     }
 
+    /// Whether the far end takes a frame as it is.
+    fn is_finished(&self, frame: &Frame) -> bool {
+        frame.offload.gso.is_none_or(|gso| self.may_leave_segmentation(frame, gso.kind))
+            && (self.may_leave_checksum() || !matches!(frame.offload.checksum, Checksum::Partial { .. }))
+    }
+
     /// Does to a frame what the far end cannot; none if it fell into segments, or could not be helped and is dropped.
     fn finish(&mut self, cx: &mut Context, mut frame: Frame) -> Option<Frame> {
         if let Some(gso) = frame.offload.gso
@@ -239,15 +245,20 @@ impl Ports {
     }
 
     /// The next frame for the wire of `port`, with software doing what the far end cannot.
+    #[inline]
     pub(crate) fn next_frame(&mut self, cx: &mut Context, port: u32) -> Option<Frame> {
         let open = self.ports.get_mut(port as usize)?.as_mut()?;
         loop {
             if let Some(segment) = open.segments.as_mut().and_then(Iterator::next) {
                 return Some(segment);
             }
-            let frame = open.queue.pop_front()?;
+            let frame = open.queue.front()?;
             open.queued_bytes -= frame.len();
-            if let Some(frame) = open.finish(cx, frame) {
+            if open.is_finished(frame) {
+                // A frame is large, and moving it is most of what happens here.
+                return open.queue.pop_front();
+            }
+            if let Some(frame) = open.queue.pop_front().and_then(|frame| open.finish(cx, frame)) {
                 return Some(frame);
             }
         }

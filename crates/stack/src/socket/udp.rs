@@ -74,6 +74,10 @@ pub struct UdpSend {
 const FIRST_EPHEMERAL: u16 = 49_152;
 const EPHEMERAL: u32 = 16_384;
 
+/// What a waiting frame holds beside its payload, in bytes. With it a socket's buffer is full before the queue of a port is,
+/// so that a sender of small datagrams waits instead of being refused.
+const FRAME_COST: usize = 512;
+
 /// The least buffers that a socket may be given, in bytes.
 const MIN_BUFFER: u32 = 256;
 /// The greatest, in bytes (kern.sbmax).
@@ -126,7 +130,8 @@ impl UdpSocket {
     fn readiness(&self) -> Readiness {
         Readiness {
             readable: !self.receive_queue.is_empty() || self.error.is_some(),
-            writable: self.send_bytes < self.send_limit,
+            // Whoever was refused for want of room waits for the news of it, and must not be told that there is some.
+            writable: !self.send_waits && self.send_bytes < self.send_limit,
             error: self.error.is_some(),
             closed: false,
         }
@@ -287,7 +292,8 @@ impl Sockets {
         }
         let destination = determine_destination(socket, &send)?;
         let datagrams = determine_size(&send)?;
-        if socket.send_bytes + send.payload.len() > socket.send_limit && socket.send_bytes > 0 {
+        let cost = send.payload.len() + FRAME_COST;
+        if socket.send_bytes + cost > socket.send_limit && socket.send_bytes > 0 {
             socket.send_waits = true;
             return Err(Errno::Again);
         }
@@ -309,8 +315,8 @@ impl Sockets {
         let mut frame =
             udp::build(SocketAddr::new(path.source, port), destination, send.payload.into(), send.segment);
         if path.scope != Scope::Own {
-            socket.send_bytes += frame.payload.len();
-            frame.charge = Some(Charge { socket: id, bytes: frame.payload.len() as u32 });
+            socket.send_bytes += cost;
+            frame.charge = Some(Charge { socket: id, bytes: cost as u32 });
         }
         let outgoing = Outgoing {
             protocol: Protocol::UDP,
