@@ -230,3 +230,27 @@ fn where_everything_is_refused_two_kernels_ping_each_other() {
     );
     assert!(said.contains("5 packets transmitted, 5 packets received, 0.0% packet loss"), "{said}");
 }
+
+#[test]
+fn its_status_page_comes_over_its_own_tcp_to_a_browser_of_the_host() {
+    require("curl", "curl");
+    let namespace = Namespace::new();
+    let demo = Demo::start(&namespace, &format!("exec {RUMP} demo"));
+    assert!(demo.said().contains("curl http://10.0.0.2/"), "{}", demo.said());
+    let curl = |words: &str| namespace.sh(&format!("curl -s -m 10 {words}"));
+    let page = curl("http://10.0.0.2/").ok();
+    for part in ["<h2>Interfaces</h2>", "virt0: flags=", "10.0.0.2.80", "ESTABLISHED", "</html>"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let sockets: serde_json::Value =
+        serde_json::from_str(&curl("http://10.0.0.2/sockets.json").ok()).expect("JSON");
+    assert_eq!(sockets.pointer("/sockets/0/state"), Some(&"LISTEN".into()), "{sockets}");
+    let status = |words: &str| curl(&format!("-o /dev/null -w %{{http_code}} {words}")).ok();
+    assert_eq!(status("http://10.0.0.2/none"), "404");
+    assert_eq!(status("-X POST http://10.0.0.2/"), "405");
+    // Many at once, each answered in full.
+    let many =
+        namespace.sh("seq 100 | xargs -P 8 -I{} curl -s -m 20 http://10.0.0.2/?{} | grep -c '</html>'").ok();
+    assert_eq!(many.trim(), "100");
+    demo.end("INT");
+}

@@ -2,10 +2,11 @@
 //!
 //! First a tap of its own making. Where the host refuses that, a network of its own (a namespace, with a tap or a packet
 //! socket). Where it refuses that, too, two kernels joined in this process. Each step down says why, and which command lifts
-//! the obstacle; everything is undone at the end.
+//! the obstacle; everything is undone at the end. Meanwhile the kernel serves a status page over its own TCP.
 
 mod meter;
 mod network;
+mod page;
 mod steps;
 
 use std::{
@@ -94,6 +95,7 @@ fn show(stage: Stage, listener: Option<Listener>, interrupt: Interrupt) -> Statu
         Err(reason) => return output::failed(PROGRAM, reason),
     };
     let mut text = set.text.clone();
+    text += &set.serve_page();
     let url = listener.as_ref().map(|listener| format!("unix://{}", listener.path().display()));
     let server =
         listener.and_then(|listener| Server::start(listener, set.kernel.clone(), Limits::default()).ok());

@@ -1,6 +1,6 @@
 //! The steps of the demo: which one the host allows, setting it up, undoing it.
 
-use std::{io, process};
+use std::{io, net::IpAddr, process};
 
 use rumpnet::{Config, Kernel, link, wire::ip::Cidr};
 use rumpnet_host::{
@@ -13,6 +13,7 @@ use rumpnet_proto::CreateOptions;
 use super::{
     Wanted,
     network::{Known, Network},
+    page,
 };
 use crate::{locate, output};
 
@@ -38,6 +39,8 @@ pub(super) struct Set {
     pub(super) kernel: Kernel,
     /// What to say about it.
     pub(super) text: String,
+    /// Where its status page is, and what to say before a command that shall reach it; none if nobody can.
+    browse: Option<(IpAddr, String)>,
     /// The other kernel of a pair.
     other: Option<Kernel>,
     /// Whom the one kernel of a pair pings.
@@ -162,7 +165,8 @@ impl Stage {
                 let text = format!(
                     "A kernel answers at {address}, on virt0; its cable ends at {tap} of this host, {host}.\nTry, from another terminal:\n  ping {target}\n"
                 );
-                Ok(Set { kernel, text, other: None, target: None, given })
+                let browse = Some((target, String::new()));
+                Ok(Set { kernel, text, browse, other: None, target: None, given })
             }
             Self::Namespace { own, network } => {
                 let (kernel, given) = on_host("tap0", &network)?;
@@ -176,7 +180,8 @@ impl Stage {
                 let text = format!(
                     "A kernel answers at {address}, on virt0; its cable ends in a namespace of its own, {host}.\nTry, from another terminal:\n  {enter} ping {target}\n"
                 );
-                Ok(Set { kernel, text, other: None, target: None, given })
+                let browse = Some((target, format!("{enter} ")));
+                Ok(Set { kernel, text, browse, other: None, target: None, given })
             }
             Self::Pair { network } => pair(&network),
         }
@@ -226,7 +231,8 @@ fn pair(network: &Network) -> Result<Set, String> {
         "Two kernels, {} and {}, are joined in this process. One pings the other:\n",
         network.host, network.address
     );
-    Ok(Set { kernel, text, other: Some(other), target: Some(network.address), given: None })
+    let target = Some(network.address);
+    Ok(Set { kernel, text, browse: None, other: Some(other), target, given: None })
 }
 
 fn boot(name: &str) -> Result<Kernel, String> {
@@ -235,6 +241,17 @@ fn boot(name: &str) -> Result<Kernel, String> {
 }
 
 impl Set {
+    /// Begins to serve the status page, and says where it is.
+    pub(super) fn serve_page(&self) -> String {
+        let Some((address, enter)) = &self.browse else { return String::new() };
+        match page::serve(&self.kernel, *address) {
+            Ok(()) => {
+                format!("  {enter}curl http://{address}/    (or in a browser: the kernel's status, live)\n")
+            }
+            Err(error) => format!("  no status page: {error}\n"),
+        }
+    }
+
     /// The words of a ping from the one kernel of a pair to the other.
     pub(super) fn ping_words(&self) -> Option<Vec<String>> {
         let target = self.target?.address().to_string();
