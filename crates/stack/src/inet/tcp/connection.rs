@@ -416,3 +416,13 @@ impl Connection {
         Some(Timestamps { value: (now.as_millis() as u32).wrapping_add(state.offset), echo: state.recent })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_leaves_room_in_a_kibibyte_for_its_place_its_address_and_its_timer() {
+        assert!(size_of::<Connection>() <= 800, "{}", size_of::<Connection>());
+    }
+}
