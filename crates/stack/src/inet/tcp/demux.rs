@@ -1,9 +1,12 @@
 //! Finding the connection or the listener of a segment, and ports that are free. Neither depends on how many there are.
 
 use alloc::collections::BTreeMap;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::{
+    hash::BuildHasher as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::{
     random::{PeerTableHasher, Random},
@@ -16,10 +19,14 @@ const EPHEMERAL: u16 = 16_384;
 /// The highest address, which ends the range of a port's.
 const LAST: Ipv6Addr = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
 
+/// The local and the remote address of a connection.
+pub(super) type Pair = (SocketAddr, SocketAddr);
+
 /// Who has which addresses.
 pub(super) struct Demux {
-    /// By local and remote address; peers fill it.
-    connections: HashMap<(SocketAddr, SocketAddr), Key, PeerTableHasher>,
+    /// By local and remote address, which stand in the connections alone; peers fill it.
+    connections: HashTable<Key>,
+    hasher: PeerTableHasher,
     /// Sockets that hold a local address without a peer: bound or listening.
     bound: BTreeMap<(u16, IpAddr), Key>,
 }
@@ -27,11 +34,13 @@ pub(super) struct Demux {
 impl Demux {
     pub(super) fn new(random: &mut Random) -> Self {
         let hasher = PeerTableHasher::new(random.next_seed());
-        Self { connections: HashMap::with_hasher(hasher), bound: BTreeMap::new() }
+        Self { connections: HashTable::new(), hasher, bound: BTreeMap::new() }
     }
 
-    pub(super) fn connection(&self, local: SocketAddr, remote: SocketAddr) -> Option<Key> {
-        self.connections.get(&(local, remote)).copied()
+    /// The connection of a pair of addresses; `pair_of` tells those of a key.
+    pub(super) fn connection(&self, pair: Pair, pair_of: impl Fn(Key) -> Option<Pair>) -> Option<Key> {
+        let hash = self.hasher.hash_one(pair);
+        self.connections.find(hash, |key| pair_of(*key) == Some(pair)).copied()
     }
 
     /// Who is bound to an address, exactly or by any.
@@ -59,12 +68,19 @@ impl Demux {
         self.bound.remove(&(local.port(), local.ip()));
     }
 
-    pub(super) fn connect(&mut self, local: SocketAddr, remote: SocketAddr, key: Key) {
-        self.connections.insert((local, remote), key);
+    /// Enters a connection that `pair_of` knows already.
+    pub(super) fn connect(&mut self, pair: Pair, key: Key, pair_of: impl Fn(Key) -> Option<Pair>) {
+        let Self { connections, hasher, .. } = self;
+        let hash_of = |known: &Key| pair_of(*known).map_or(0, |pair| hasher.hash_one(pair));
+        connections.insert_unique(hasher.hash_one(pair), key, hash_of);
     }
 
-    pub(super) fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr) {
-        self.connections.remove(&(local, remote));
+    /// Takes a connection out, whether it is still known elsewhere or not.
+    pub(super) fn disconnect(&mut self, pair: Pair, key: Key) {
+        let hash = self.hasher.hash_one(pair);
+        if let Ok(entry) = self.connections.find_entry(hash, |known| *known == key) {
+            entry.remove();
+        }
     }
 
     /// A port for a socket that names none, from a random place on (RFC 6056 section 3.3.2): `is_usable` decides.

@@ -89,7 +89,7 @@ impl Tcp {
         connection.learn_from_syn(segment.sequence, &segment.options, offset, cx.now);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
-        self.demux.connect(local, remote, key);
+        self.enter_connection(key);
         if let Some(listener) = self.listener_mut(listener) {
             listener.embryos += 1;
         }

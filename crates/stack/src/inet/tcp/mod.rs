@@ -48,7 +48,7 @@ use crate::{
     time::{Duration, Instant},
 };
 use connection::Connection;
-use demux::Demux;
+use demux::{Demux, Pair};
 use input::Verdict;
 use listen::Listener;
 use segment::{Outline, Segment};
@@ -129,6 +129,19 @@ impl Tcp {
         }
     }
 
+    /// The connection of a pair of addresses.
+    fn find(&self, pair: Pair) -> Option<Key> {
+        self.demux.connection(pair, |key| pair_of(&self.sockets, key))
+    }
+
+    /// Lets segments find a connection.
+    fn enter_connection(&mut self, key: Key) {
+        let Self { sockets, demux, .. } = self;
+        if let Some(pair) = pair_of(sockets, key) {
+            demux.connect(pair, key, |known| pair_of(sockets, known));
+        }
+    }
+
     /// A segment has come in; the cursor of `packet` is at its payload.
     pub(crate) fn receive(
         &mut self,
@@ -139,7 +152,7 @@ impl Tcp {
         packet: &mut Received,
     ) {
         let pair = (segment.destination, segment.source);
-        let found = self.demux.connection(pair.0, pair.1).filter(|key| !self.gives_way(cx, *key, segment));
+        let found = self.find(pair).filter(|key| !self.gives_way(cx, *key, segment));
         let Some(key) = found else {
             return self.receive_for_nobody(cx, link, inet, segment, packet);
         };
@@ -270,7 +283,7 @@ impl Tcp {
         let embryo = connection.listener.is_some();
         let timer = connection.timer.take();
         timer.map(|timer| cx.timers.cancel(timer));
-        self.demux.disconnect(local, remote);
+        self.demux.disconnect((local, remote), key);
         if orphan || embryo {
             self.remove(cx, key);
         } else {
@@ -420,7 +433,7 @@ impl Tcp {
             Some(Socket::Connection(connection)) => {
                 connection.timer.map(|timer| cx.timers.cancel(timer));
                 if connection.state != State::Closed {
-                    self.demux.disconnect(connection.local, connection.remote);
+                    self.demux.disconnect((connection.local, connection.remote), key);
                 }
                 self.on_embryo_gone(key, connection.listener);
             }
@@ -451,6 +464,14 @@ impl Tcp {
             hasher.write_u16(address.port());
         }
         hasher.finish()
+    }
+}
+
+/// The addresses of a connection.
+fn pair_of(sockets: &Slab<Socket>, key: Key) -> Option<Pair> {
+    match sockets.value(key)? {
+        Socket::Connection(connection) => Some((connection.local, connection.remote)),
+        Socket::Idle { .. } | Socket::Listener(_) => None,
     }
 }
 

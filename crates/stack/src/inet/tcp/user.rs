@@ -234,23 +234,23 @@ impl Tcp {
             None => {
                 let free = |port| {
                     let local = SocketAddr::new(path.source, port);
-                    self.demux.connection(local, remote).is_none() && self.demux.is_free(local)
+                    self.find((local, remote)).is_none() && self.demux.is_free(local)
                 };
                 Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?
             }
         };
         let local = SocketAddr::new(path.source, port);
-        if self.demux.connection(local, remote).is_some() {
+        if self.find((local, remote)).is_some() {
             return Err(Errno::AddrInUse);
         }
         bound.into_iter().for_each(|local| self.demux.unbind(local));
-        self.demux.connect(local, remote, key);
         let iss = self.initial_sequence(cx.now, local, remote);
         let mut connection = Connection::new(local, remote, State::SynSent, settings, iss, path.mtu, cx.now);
         connection.first_offset = self.timestamp_offset(local, remote);
         if let Some(socket) = self.sockets.value_mut(key) {
             *socket = Socket::Connection(Box::new(connection));
         }
+        self.enter_connection(key);
         cx.count(Counter::TcpConnecting);
         self.settle(cx, link, inet, key);
         Ok(())
