@@ -67,3 +67,18 @@ fn data_and_acknowledgments_flow_as_scripts_say() {
 fn small_segments_wait_as_scripts_say() {
     run("nagle");
 }
+
+#[test]
+fn connections_close_in_every_order_as_scripts_say() {
+    run("close");
+}
+
+#[test]
+fn time_wait_lasts_and_gives_way_as_scripts_say() {
+    run("time_wait");
+}
+
+#[test]
+fn resets_are_believed_as_scripts_say() {
+    run("reset");
+}

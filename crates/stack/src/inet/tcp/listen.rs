@@ -97,6 +97,13 @@ impl Tcp {
         true
     }
 
+    /// Whether a connection came by a listener that was closed since.
+    pub(super) fn has_lost_its_listener(&self, key: Key) -> bool {
+        self.connection(key)
+            .and_then(|connection| connection.listener)
+            .is_some_and(|listener| !self.is_listener(listener))
+    }
+
     /// A handshake is complete: one that came by a listener waits to be accepted.
     pub(super) fn on_established(&mut self, cx: &mut Context, key: Key) {
         let Some(connection) = self.connection_mut(key) else { return };

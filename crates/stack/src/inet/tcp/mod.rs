@@ -152,6 +152,11 @@ impl Tcp {
         let changed = connection.readiness() != before || segment.len > 0;
         match verdict {
             Verdict::Accepted => {}
+            Verdict::Established if self.has_lost_its_listener(key) => {
+                cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
+                self.send_reset(cx, link, inet, segment);
+                return self.remove(cx, key);
+            }
             Verdict::Established => self.on_established(cx, key),
             Verdict::Drop(reason) => cx.drop_received(segment.interface, reason, packet),
             Verdict::Reset(reason) => {
