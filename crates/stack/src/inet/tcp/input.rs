@@ -72,7 +72,7 @@ impl Connection {
         if !segment.has(Flags::SYN) {
             return Verdict::Drop(DropReason::TcpUnexpected);
         }
-        self.learn_from_syn(segment.sequence, &segment.options, offset, now);
+        self.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, now);
         if !acks {
             // Both sides opened at once.
             self.state = State::SynReceived;

@@ -86,7 +86,7 @@ impl Tcp {
         let offset = self.timestamp_offset(local, remote);
         let mut connection =
             Connection::new(local, remote, State::SynReceived, settings, iss, path.mtu, cx.now);
-        connection.learn_from_syn(segment.sequence, &segment.options, offset, cx.now);
+        connection.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, cx.now);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
         self.demux.connect(local, remote, key);

@@ -314,9 +314,9 @@ impl Tcp {
         let now = cx.now;
         let Some(connection) = self.connection_mut(key) else { return };
         connection.timer = None;
-        let before = (connection.readiness(), connection.rtt.backoff());
+        let before = (connection.readiness(), connection.expirations);
         connection.on_timer(now);
-        let after = (connection.readiness(), connection.rtt.backoff());
+        let after = (connection.readiness(), connection.expirations);
         if after.1 > before.1 {
             cx.count(Counter::TcpTimeouts);
         }
