@@ -287,7 +287,9 @@ impl Connection {
             Phase::Recovery { prr, .. } => {
                 prr.on_acked(delivered, in_flight, self.mss, advanced > 0 && lost == 0)
             }
-            Phase::Open | Phase::Loss { doubt: None | Some(Doubt { probed: false, .. }), .. } if advanced > 0 => {
+            Phase::Open | Phase::Loss { doubt: None | Some(Doubt { probed: false, .. }), .. }
+                if advanced > 0 =>
+            {
                 self.grow(now, advanced, in_flight_before, tally)
             }
             Phase::Open | Phase::Loss { .. } => {}
