@@ -112,7 +112,10 @@ fn from_us(kernel: &Kernel) -> (TcpStream, HostStream) {
     (ours, listener.accept().expect("a connection").0)
 }
 
-const ROLES: [fn(&Kernel) -> (TcpStream, HostStream); 2] = [from_the_host, from_us];
+/// Our end and the host's of a new connection.
+type Connect = fn(&Kernel) -> (TcpStream, HostStream);
+
+const ROLES: [Connect; 2] = [from_the_host, from_us];
 
 #[test]
 fn fifty_megabytes_pass_each_way_in_both_roles() {
@@ -222,7 +225,10 @@ fn resets_reach_the_other_side() {
         // Unread data makes the host reset, too.
         drop(theirs);
         let error = ours.read(&mut [0; 9]).expect_err("reset");
-        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::ConnectionReset, Some(libc::ECONNRESET)));
+        assert_eq!(
+            (error.kind(), error.raw_os_error()),
+            (ErrorKind::ConnectionReset, Some(libc::ECONNRESET))
+        );
         assert_eq!(ours.read(&mut [0; 9]).expect("told once"), 0);
         assert_eq!(ours.write(b"x").expect_err("over").raw_os_error(), Some(libc::EPIPE));
         let (ours, mut theirs) = connect(&kernel);

@@ -58,6 +58,7 @@ impl Connection {
         let moved = self.update_send_window(segment);
         if advanced > 0 {
             (self.expirations, self.waiting_since) = (0, now);
+            self.soft_error = None;
         }
         self.follow_tail_probe(now, segment, (advanced, in_flight_before), needless);
         if !self.sack_permitted {

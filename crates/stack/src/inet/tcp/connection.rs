@@ -125,6 +125,8 @@ pub(crate) struct Connection {
     /// Nobody holds it any more.
     pub(crate) orphan: bool,
     pub(crate) error: Option<Errno>,
+    /// What the path said last; the reason if the connection times out.
+    pub(super) soft_error: Option<Errno>,
     /// Whether it stands in the list of its port.
     pub(super) listed: bool,
     /// Whether news of it wait to be heard.
@@ -236,6 +238,7 @@ impl Connection {
             listener: None,
             orphan: false,
             error: None,
+            soft_error: None,
             listed: false,
             announced: false,
             timer: None,

@@ -11,6 +11,7 @@ mod acknowledge;
 mod congestion;
 mod connection;
 mod demux;
+mod errors;
 mod input;
 mod listen;
 mod options;
@@ -227,7 +228,7 @@ impl Tcp {
         let path = inet.determine_path(cx, link, outline.destination.ip(), Some(outline.source.ip()));
         let Ok(path) = path else { return cx.count(Counter::TcpUnroutable) };
         cx.count(Counter::TcpResetsSent);
-        emit(cx, link, inet, &path, &outline, Payload::Empty, None);
+        let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, None);
     }
 
     /// An acknowledgment that makes an honest peer repeat itself with the right numbers.
@@ -388,7 +389,12 @@ impl Tcp {
             cx.count(Counter::TcpRetransmitted);
         }
         cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(size.into()).max(1));
-        emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
+        let sent = emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
+        if sent == Err(Errno::HostDown) {
+            // The neighbour has just been asked for in vain.
+            self.on_silent_neighbor(cx, link, inet, key);
+            return true;
+        }
         self.rearm(cx, key);
         true
     }
@@ -459,7 +465,7 @@ impl Tcp {
     }
 }
 
-/// Puts a segment on its way; `limits` are the payload of a segment, the time to live and the type of service.
+/// Puts a segment on its way, unless it is refused below, where that is counted; a lost one is sent again. `limits` are the payload of a segment, the time to live and the type of service.
 fn emit(
     cx: &mut Context,
     link: &mut Link,
@@ -468,7 +474,7 @@ fn emit(
     outline: &Outline,
     payload: Payload,
     limits: Option<(u32, Option<u8>, u8)>,
-) {
+) -> Result<(), Errno> {
     let (size, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
     let frame = outline.build(payload, size);
     let outgoing = Outgoing {
@@ -479,6 +485,5 @@ fn emit(
         dont_fragment: true,
         transport_len: frame.headers.len(),
     };
-    // What is refused below was counted there; a lost segment is sent again.
-    let _refused: Result<(), Errno> = inet.send(cx, link, path, &outgoing, frame);
+    inet.send(cx, link, path, &outgoing, frame)
 }

@@ -75,7 +75,7 @@ impl Connection {
         self.rtt.back_off();
         self.expirations = self.expirations.saturating_add(1);
         if self.has_given_up(now) {
-            return self.end(Some(Errno::TimedOut));
+            return self.end(Some(self.soft_error.unwrap_or(Errno::TimedOut)));
         }
         self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         if matches!(self.state, State::SynSent | State::SynReceived) {

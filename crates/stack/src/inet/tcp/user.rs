@@ -413,7 +413,7 @@ impl Tcp {
             && says
         {
             cx.count(Counter::TcpResetsSent);
-            emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
+            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
         }
     }
 
