@@ -120,8 +120,17 @@ impl Stack {
             }
             let unreachable = core::mem::take(&mut self.inet.unreachable);
             self.sockets.on_unreachable(unreachable);
+            self.tell_undelivered();
         }
         self.leave();
+    }
+
+    /// Segments that a silent neighbour did not get.
+    fn tell_undelivered(&mut self) {
+        let Self { cx, link, inet, tcp, .. } = self;
+        for offender in core::mem::take(&mut inet.undelivered) {
+            tcp.on_undelivered(cx, link, inet, offender);
+        }
     }
 
     /// When [`Self::on_timeout`] must be called next; it changes with every call that takes `&mut self`.
@@ -253,6 +262,7 @@ impl Stack {
     ) {
         match delivery {
             Delivery::Tcp(segment) => tcp.receive(cx, link, inet, &segment, packet),
+            Delivery::Error { report, .. } if tcp.on_error(cx, link, inet, &report) => {}
             delivery => sockets.receive(cx, link, inet, delivery, packet),
         }
     }

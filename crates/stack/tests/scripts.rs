@@ -67,3 +67,73 @@ fn data_and_acknowledgments_flow_as_scripts_say() {
 fn small_segments_wait_as_scripts_say() {
     run("nagle");
 }
+
+#[test]
+fn connections_close_in_every_order_as_scripts_say() {
+    run("close");
+}
+
+#[test]
+fn time_wait_lasts_and_gives_way_as_scripts_say() {
+    run("time_wait");
+}
+
+#[test]
+fn resets_are_believed_as_scripts_say() {
+    run("reset");
+}
+
+#[test]
+fn selective_acknowledgments_are_sent_as_scripts_say() {
+    run("sack");
+}
+
+#[test]
+fn losses_are_repaired_as_scripts_say() {
+    run("recovery");
+}
+
+#[test]
+fn peers_without_sack_are_served_as_scripts_say() {
+    run("newreno");
+}
+
+#[test]
+fn tails_are_probed_as_scripts_say() {
+    run("tlp");
+}
+
+#[test]
+fn timeouts_come_and_double_as_scripts_say() {
+    run("rto");
+}
+
+#[test]
+fn spurious_timeouts_are_found_as_scripts_say() {
+    run("frto");
+}
+
+#[test]
+fn idle_connections_restart_as_scripts_say() {
+    run("idle");
+}
+
+#[test]
+fn closed_windows_are_probed_as_scripts_say() {
+    run("zero_window");
+}
+
+#[test]
+fn silly_windows_are_avoided_as_scripts_say() {
+    run("silly_window");
+}
+
+#[test]
+fn silent_peers_are_probed_as_scripts_say() {
+    run("keepalive");
+}
+
+#[test]
+fn patience_ends_as_scripts_say() {
+    run("user_timeout");
+}

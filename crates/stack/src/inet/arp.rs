@@ -12,6 +12,7 @@ use rumpnet_wire::{
 
 use super::{
     Inet,
+    icmp::determine_offender,
     neighbor::{Evidence, Resolve, TimeoutAction},
 };
 use crate::{
@@ -232,6 +233,8 @@ impl Inet {
                         .for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
                     self.unreachable
                         .extend(packets.iter().filter_map(|frame| frame.charge).map(|charge| charge.socket));
+                    let of_tcp = |frame: &Frame| determine_offender(frame.headers.as_slice(), 0);
+                    self.undelivered.extend(packets.iter().filter_map(of_tcp));
                 }
                 TimeoutAction::Forget => {}
             }

@@ -47,8 +47,22 @@ pub(crate) struct ErrorReport {
 /// The packet an error is about, as far as it is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offender {
-    Udp { source: SocketAddr, destination: SocketAddr },
-    Echo { destination: IpAddr, identifier: u16, sequence: u16 },
+    Udp {
+        source: SocketAddr,
+        destination: SocketAddr,
+    },
+    Echo {
+        destination: IpAddr,
+        identifier: u16,
+        sequence: u16,
+    },
+    /// A segment, the number that it begins with, and the MTU of the link that it did not fit, if the error says so.
+    Tcp {
+        source: SocketAddr,
+        destination: SocketAddr,
+        sequence: u32,
+        next_hop_mtu: u16,
+    },
 }
 
 /// How many errors may still be sent in this second.
@@ -253,9 +267,26 @@ fn determine_report(header: &Header, packet: &Received) -> Option<ErrorReport> {
     let bytes: Vec<u8> = packet.slices().flatten().copied().take(MAX_ERROR).collect();
     let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
     let quoted = bytes.get(Message::LEN..)?;
-    let (original, transport) = Header::parse_quoted(quoted).ok()?;
+    let next_hop_mtu = u16::from_be_bytes([bytes[6], bytes[7]]);
+    let offender = determine_offender(quoted, next_hop_mtu)?;
+    Some(ErrorReport { from: header.source, kind, code, ttl: header.ttl, offender })
+}
+
+/// Which of our packets begins with these bytes.
+pub(super) fn determine_offender(packet: &[u8], next_hop_mtu: u16) -> Option<Offender> {
+    let (original, transport) = Header::parse_quoted(packet).ok()?;
     let (source, destination) = (IpAddr::V4(original.source), IpAddr::V4(original.destination));
-    let offender = match original.protocol {
+    Some(match original.protocol {
+        Protocol::TCP => {
+            // An error quotes no more than ports and number for sure (RFC 792).
+            let [s0, s1, d0, d1, number @ ..] = *transport.first_chunk::<8>()?;
+            Offender::Tcp {
+                source: SocketAddr::new(source, u16::from_be_bytes([s0, s1])),
+                destination: SocketAddr::new(destination, u16::from_be_bytes([d0, d1])),
+                sequence: u32::from_be_bytes(number),
+                next_hop_mtu,
+            }
+        }
         Protocol::UDP => {
             let (udp, _) = udp::Header::parse_quoted(transport).ok()?;
             Offender::Udp {
@@ -270,8 +301,7 @@ fn determine_report(header: &Header, packet: &Received) -> Option<ErrorReport> {
             _ => return None,
         },
         _ => return None,
-    };
-    Some(ErrorReport { from: header.source, kind, code, ttl: header.ttl, offender })
+    })
 }
 
 /// As much of the offending packet as an error carries, from its IP header on.

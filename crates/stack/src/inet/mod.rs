@@ -45,6 +45,8 @@ pub(crate) struct Inet {
     error_budget: icmp::ErrorBudget,
     /// Sockets that sent to a neighbour which did not answer.
     pub(crate) unreachable: Vec<Key>,
+    /// Segments of TCP that such a neighbour did not get.
+    pub(crate) undelivered: Vec<icmp::Offender>,
     neighbor_timer: Option<TimerId>,
     fragment_timer: Option<TimerId>,
 }
@@ -93,6 +95,7 @@ impl Inet {
             identification: random.next_u64() as u16,
             error_budget: icmp::ErrorBudget::default(),
             unreachable: Vec::new(),
+            undelivered: Vec::new(),
             neighbor_timer: None,
             fragment_timer: None,
         }

@@ -146,6 +146,8 @@ impl Sockets {
             Offender::Echo { destination, identifier, sequence } => {
                 self.echo.on_error(cx, (destination, identifier, sequence), report)
             }
+            // The stack has asked TCP.
+            Offender::Tcp { .. } => false,
         }
     }
 
@@ -207,7 +209,7 @@ fn refuse(
 }
 
 /// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9).
-const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
+pub(crate) const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
     match (kind, code) {
         (3, 2 | 3) => Some(Errno::ConnRefused),
         (3, 4) => Some(Errno::MsgSize),

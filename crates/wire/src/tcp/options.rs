@@ -281,6 +281,11 @@ impl SackBlocks {
         &self.blocks[..usize::from(self.len)]
     }
 
+    /// The ranges, to be put into another order.
+    pub fn as_mut_slice(&mut self) -> &mut [SackBlock] {
+        &mut self.blocks[..usize::from(self.len)]
+    }
+
     /// Adds a range, unless four are there.
     pub fn push(&mut self, block: SackBlock) -> Result<(), TooShort> {
         *self.blocks.get_mut(usize::from(self.len)).ok_or(TooShort)? = block;

@@ -6,7 +6,7 @@ use super::{
     congestion::Acked,
     connection::{Connection, State},
     rack::{self, Detection},
-    recovery::{Phase, Prr},
+    recovery::{Doubt, Phase, Prr},
     scoreboard::Sent,
     segment::Segment,
 };
@@ -45,23 +45,28 @@ impl Connection {
     pub(super) fn on_acknowledgment(&mut self, now: Instant, segment: &Segment) {
         let acknowledgment = segment.acknowledgment;
         let advanced = acknowledgment - self.snd_una;
-        let in_flight_before = self.board.in_flight();
+        let in_flight_before = self.in_flight();
         let mut tally = Tally::default();
         let (rack, rtt) = (&mut self.rack, &self.rtt);
         self.board.acknowledge(acknowledgment, |sent| {
             rack.on_delivered(now, &sent, rtt);
             tally.add(now, &sent);
         });
-        let duplicate = self.receive_sack(now, segment, &mut tally);
+        let needless = self.receive_sack(now, segment, &mut tally);
         self.forget_acknowledged(acknowledgment);
         self.measure(now, segment, advanced, &tally);
-        self.update_send_window(segment);
+        let moved = self.update_send_window(segment);
         if advanced > 0 {
-            self.duplicate_acks = 0;
-            self.rtt.forget_back_off();
+            (self.expirations, self.waiting_since) = (0, now);
+            self.soft_error = None;
         }
-        let lost = self.look_for_losses(now, segment, advanced);
-        self.follow_tail_probe(now, segment, advanced, duplicate, in_flight_before);
+        self.follow_tail_probe(now, segment, (advanced, in_flight_before), needless);
+        if !self.sack_permitted {
+            let repeats = advanced == 0 && segment.space() == 0 && !moved && !self.board.is_empty();
+            self.count_duplicates(advanced, repeats, &mut tally);
+        }
+        self.test_timeout(advanced, acknowledgment);
+        let lost = self.look_for_losses(now, advanced);
         self.follow_phase(now, acknowledgment, advanced, tally.bytes, lost, in_flight_before, &tally);
         self.rearm_retransmission(now, advanced > 0);
     }
@@ -90,7 +95,9 @@ impl Connection {
         }
     }
 
-    /// SACK blocks, and the duplicate that the first of them may report (RFC 2883); whether it did.
+    /// SACK blocks, and the duplicate that the first of them may report (RFC 2883).
+    ///
+    /// True if it reports one.
     fn receive_sack(&mut self, now: Instant, segment: &Segment, tally: &mut Tally) -> bool {
         if !self.sack_permitted {
             return false;
@@ -107,7 +114,11 @@ impl Connection {
         if duplicate {
             self.rack.on_duplicate(self.snd_una, self.snd_nxt);
         }
-        for block in blocks.iter().skip(usize::from(duplicate)) {
+        // In the order of their numbers, so that their own order does not look like reordering on the path.
+        let mut ordered = segment.options.sack;
+        let ordered = ordered.as_mut_slice();
+        ordered.sort_unstable_by(|one, other| one.left.distance_from(other.left).cmp(&0));
+        for block in ordered.iter().filter(|block| !duplicate || **block != blocks[0]) {
             let possible = block.left.is_before(block.right)
                 && block.left.is_at_or_after(segment.acknowledgment)
                 && block.right.is_at_or_before(self.snd_nxt);
@@ -122,28 +133,71 @@ impl Connection {
         duplicate
     }
 
-    /// What became of a probe of the tail (RFC 8985 section 7.4.2): one that mended a loss means congestion.
+    /// Without SACK each duplicate acknowledgment stands for a segment that left the network (RFC 5681 section 3.2, RFC 9937 section 6.1).
+    fn count_duplicates(&mut self, advanced: u32, repeats: bool, tally: &mut Tally) {
+        if repeats {
+            self.duplicate_acks += 1;
+            tally.bytes += self.mss;
+        } else if advanced > 0 {
+            let known = self.duplicate_acks * self.mss;
+            tally.bytes = tally.bytes.saturating_sub(known).max(self.mss);
+            // The first segment of what is acknowledged was the missing one, the others had been counted.
+            let counted = advanced.div_ceil(self.mss).saturating_sub(1);
+            let recovers = matches!(self.phase, Phase::Recovery { .. });
+            self.duplicate_acks = if recovers { self.duplicate_acks.saturating_sub(counted) } else { 0 };
+        }
+    }
+
+    /// Bytes believed to be on the path.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.board.in_flight().saturating_sub(self.duplicate_acks.saturating_mul(self.mss))
+    }
+
+    /// What the acknowledgment says of a tail probe: one that repaired a loss is congestion all the same (RFC 8985 section 7.4.2).
     fn follow_tail_probe(
         &mut self,
         now: Instant,
         segment: &Segment,
-        advanced: u32,
-        duplicate: bool,
-        in_flight_before: u32,
+        (advanced, in_flight_before): (u32, u32),
+        needless: bool,
     ) {
         let Some((end, again)) = self.probed else { return };
         if segment.acknowledgment.is_before(end) {
             return;
         }
-        let repeats = advanced == 0 && segment.len == 0 && segment.options.sack.as_slice().is_empty();
-        let mended = again && !duplicate && segment.acknowledgment.is_after(end);
-        if mended && matches!(self.phase, Phase::Open) {
-            self.congestion.on_congestion(now, in_flight_before, self.mss);
-            let window = self.congestion.window_mut();
-            window.cwnd = window.ssthresh;
-        }
-        if !again || duplicate || mended || repeats {
+        if again && !needless && segment.acknowledgment.is_after(end) {
+            if matches!(self.phase, Phase::Open) {
+                self.congestion.on_congestion(now, in_flight_before, self.mss);
+            }
             self.probed = None;
+        } else if !again || needless || (advanced == 0 && segment.space() == 0) {
+            self.probed = None;
+        }
+    }
+
+    /// F-RTO (RFC 5682 section 2.1): whether the time-out was spurious.
+    fn test_timeout(&mut self, advanced: u32, acknowledgment: Seq) {
+        let Phase::Loss { recover, doubt: Some(doubt) } = self.phase else { return };
+        if acknowledgment.is_at_or_after(recover) {
+            // Steps 2a and 3: everything has arrived, and nothing can be told.
+            self.phase = Phase::Loss { recover, doubt: None };
+        } else if !doubt.probed && advanced > 0 && self.has_unsent() && self.snd_wnd > 0 {
+            // Step 2b: new data, nothing again.
+            self.board.forget_losses();
+            self.free_segments = 2;
+            self.phase = Phase::Loss { recover, doubt: Some(Doubt { probed: true, ..doubt }) };
+        } else if doubt.probed && advanced > 0 {
+            // Step 3b: it was.
+            let window = self.congestion.window_mut();
+            (window.cwnd, window.ssthresh) = (doubt.cwnd, doubt.ssthresh);
+            self.phase = Phase::Open;
+        } else {
+            // Steps 2a and 3a: it was not.
+            if doubt.probed {
+                self.board.mark_lost(|sent| sent.end.is_at_or_before(recover));
+                self.congestion.window_mut().cwnd = 3 * self.mss;
+            }
+            self.phase = Phase::Loss { recover, doubt: None };
         }
     }
 
@@ -163,24 +217,27 @@ impl Connection {
     }
 
     /// SND.WND, if the segment is not older than the one it was last taken from.
-    pub(super) fn update_send_window(&mut self, segment: &Segment) {
+    ///
+    /// True if it changed.
+    pub(super) fn update_send_window(&mut self, segment: &Segment) -> bool {
         let newer = self.snd_wl1.is_before(segment.sequence)
             || (self.snd_wl1 == segment.sequence && self.snd_wl2.is_at_or_before(segment.acknowledgment));
         if !newer {
-            return;
+            return false;
         }
-        let was_closed = self.snd_wnd == 0;
+        let before = self.snd_wnd;
         self.snd_wnd = u32::from(segment.window) << self.snd_wscale;
         self.max_window = self.max_window.max(self.snd_wnd);
         (self.snd_wl1, self.snd_wl2) = (segment.sequence, segment.acknowledgment);
-        if was_closed && self.snd_wnd > 0 && self.board.is_empty() {
+        if before == 0 && self.snd_wnd > 0 && self.board.is_empty() {
             self.deadlines.retransmit = None;
             self.rtt.forget_back_off();
         }
+        self.snd_wnd != before
     }
 
     /// What is lost now: by RACK, or by duplicates from a peer that does not SACK.
-    fn look_for_losses(&mut self, now: Instant, segment: &Segment, advanced: u32) -> u32 {
+    fn look_for_losses(&mut self, now: Instant, advanced: u32) -> u32 {
         let in_recovery = !matches!(self.phase, Phase::Open);
         if self.sack_permitted {
             let Detection { lost, look_again } =
@@ -188,8 +245,6 @@ impl Connection {
             self.deadlines.reorder = look_again;
             return lost;
         }
-        let is_duplicate = advanced == 0 && segment.space() == 0 && !self.board.is_empty();
-        self.duplicate_acks += u32::from(is_duplicate);
         let partial =
             matches!(self.phase, Phase::Recovery { recover, .. } if self.snd_una.is_before(recover));
         if (self.duplicate_acks == DUP_THRESH && !in_recovery) || (partial && advanced > 0) {
@@ -212,7 +267,7 @@ impl Connection {
     ) {
         let recovered = match self.phase {
             Phase::Open => false,
-            Phase::Recovery { recover, .. } | Phase::Loss { recover } => {
+            Phase::Recovery { recover, .. } | Phase::Loss { recover, .. } => {
                 acknowledgment.is_at_or_after(recover)
             }
         };
@@ -222,17 +277,20 @@ impl Connection {
                 window.cwnd = window.ssthresh;
                 self.rack.on_recovered();
             }
+            self.duplicate_acks = 0;
             self.phase = Phase::Open;
         }
         if lost > 0 && matches!(self.phase, Phase::Open) {
             self.begin_recovery(now, in_flight_before);
         }
-        let in_flight = self.board.in_flight();
+        let in_flight = self.in_flight();
         match &mut self.phase {
             Phase::Recovery { prr, .. } => {
                 prr.on_acked(delivered, in_flight, self.mss, advanced > 0 && lost == 0)
             }
-            Phase::Open | Phase::Loss { .. } if advanced > 0 => {
+            Phase::Open | Phase::Loss { doubt: None | Some(Doubt { probed: false, .. }), .. }
+                if advanced > 0 =>
+            {
                 self.grow(now, advanced, in_flight_before, tally)
             }
             Phase::Open | Phase::Loss { .. } => {}
@@ -279,7 +337,7 @@ impl Connection {
             return;
         }
         if advanced || self.deadlines.retransmit.is_none() {
-            self.deadlines.retransmit = Some(now + self.rtt.rto());
+            self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         }
         self.arm_tail_probe(now);
     }
@@ -287,14 +345,24 @@ impl Connection {
     /// A probe of the tail is due some time after the last segment (RFC 8985 section 7.2).
     pub(super) fn arm_tail_probe(&mut self, now: Instant) {
         let probes = self.sack_permitted
-            && self.probed.is_none()
             && matches!(self.phase, Phase::Open)
+            && self.probed.is_none()
+            && self.board.sacked() == 0
             && matches!(
                 self.state,
                 State::Established | State::CloseWait | State::FinWait1 | State::LastAck | State::Closing
             );
-        self.deadlines.probe = probes
-            .then(|| now + rack::probe_timeout(&self.rtt, self.board.in_flight(), self.mss, MAX_ACK_DELAY));
+        let wait = rack::probe_timeout(&self.rtt, self.board.in_flight(), self.mss, MAX_ACK_DELAY);
+        // No later than the time-out, in whose place it comes then.
+        let due = self.deadlines.retransmit.map_or(now + wait, |timeout| timeout.min(now + wait));
+        self.deadlines.probe = probes.then_some(due);
+    }
+
+    /// When what is sent now is to be sent again, or the user's patience ends.
+    pub(super) fn retransmission_deadline(&self, now: Instant) -> Instant {
+        let due = now + self.rtt.rto();
+        let patience = self.settings.user_timeout.map(|limit| (self.waiting_since + limit).max(now));
+        patience.map_or(due, |end| due.min(end))
     }
 }
 

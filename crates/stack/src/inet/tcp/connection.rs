@@ -125,6 +125,8 @@ pub(crate) struct Connection {
     /// Nobody holds it any more.
     pub(crate) orphan: bool,
     pub(crate) error: Option<Errno>,
+    /// What the path said last; the reason if the connection times out.
+    pub(super) soft_error: Option<Errno>,
     /// Whether it stands in the list of its port.
     pub(super) listed: bool,
     /// Whether news of it wait to be heard.
@@ -150,8 +152,8 @@ pub(crate) struct Connection {
     /// A FIN follows the queue.
     pub(super) fin_wanted: bool,
     pub(super) fin_sent: bool,
-    /// A cork has held back long enough: what it holds leaves.
-    pub(super) uncorked: bool,
+    /// What a cork or a silly window holds back has waited long enough.
+    pub(super) overdue: bool,
     /// A SYN or SYN-ACK is to be sent (again).
     pub(super) syn_due: bool,
     pub(super) board: Scoreboard,
@@ -161,6 +163,12 @@ pub(crate) struct Connection {
     pub(super) phase: Phase,
     /// Duplicate acknowledgments of a peer without SACK.
     pub(super) duplicate_acks: u32,
+    /// Retransmission time-outs in a row.
+    pub(super) expirations: u8,
+    /// Since when something is unacknowledged, or held back by a closed window.
+    pub(super) waiting_since: Instant,
+    /// New segments that may leave whatever the congestion window says (RFC 5682 section 2.1).
+    pub(super) free_segments: u8,
     /// The last segment is to be sent again as a probe of the tail.
     pub(super) tail_probe: bool,
     /// Where a probe of the tail ended that is not accounted for yet, and whether it was a repetition (TLP.end_seq, TLP.is_retrans).
@@ -230,6 +238,7 @@ impl Connection {
             listener: None,
             orphan: false,
             error: None,
+            soft_error: None,
             listed: false,
             announced: false,
             timer: None,
@@ -247,7 +256,7 @@ impl Connection {
             queue: SendQueue::default(),
             fin_wanted: false,
             fin_sent: false,
-            uncorked: false,
+            overdue: false,
             syn_due: true,
             board: Scoreboard::default(),
             rack: Rack::new(iss),
@@ -255,6 +264,9 @@ impl Connection {
             congestion: congestion.expect("both names are known"),
             phase: Phase::Open,
             duplicate_acks: 0,
+            expirations: 0,
+            waiting_since: now,
+            free_segments: 0,
             tail_probe: false,
             probed: None,
             window_probe: false,
@@ -287,10 +299,10 @@ impl Connection {
         }
     }
 
-    /// What the peer's SYN says: its number, and the options that both sides know.
+    /// What the peer's SYN says: its number and window, and the options that both sides know.
     pub(super) fn learn_from_syn(
         &mut self,
-        sequence: Seq,
+        (sequence, window): (Seq, u16),
         options: &SegmentOptions,
         offset: u32,
         now: Instant,
@@ -299,6 +311,7 @@ impl Connection {
         self.rcv_adv = self.rcv_nxt;
         self.last_ack_sent = self.rcv_nxt;
         self.snd_wl1 = sequence;
+        self.max_window = self.max_window.max(window.into());
         self.peer_mss = options.mss.unwrap_or(DEFAULT_MSS).max(64);
         self.sack_permitted = options.sack_permitted;
         match options.window_scale {

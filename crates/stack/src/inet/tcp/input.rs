@@ -72,7 +72,7 @@ impl Connection {
         if !segment.has(Flags::SYN) {
             return Verdict::Drop(DropReason::TcpUnexpected);
         }
-        self.learn_from_syn(segment.sequence, &segment.options, offset, now);
+        self.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, now);
         if !acks {
             // Both sides opened at once.
             self.state = State::SynReceived;
@@ -166,9 +166,9 @@ impl Connection {
             return None;
         }
         let (start, end) = (segment.sequence, segment.end());
-        if segment.len > 0 && end.is_at_or_before(self.rcv_nxt) {
+        if segment.space() > 0 && end.is_at_or_before(self.rcv_nxt) {
             // It came before: said with a D-SACK, so that the sender learns that it was needless.
-            if self.sack_permitted {
+            if self.sack_permitted && segment.len > 0 {
                 self.reassembly.get_or_insert_default().set_duplicate(start, end);
             }
             if self.state == State::TimeWait {
@@ -358,6 +358,10 @@ impl Connection {
             self.fin_at = Some(segment.sequence + segment.len);
         }
         if self.fin_at != Some(self.rcv_nxt) {
+            if segment.has(Flags::FIN) {
+                // It is out of order (RFC 5681 section 4.2).
+                self.ack = AckDue::Now;
+            }
             return;
         }
         self.rcv_nxt += 1;

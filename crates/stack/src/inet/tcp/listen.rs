@@ -86,7 +86,7 @@ impl Tcp {
         let offset = self.timestamp_offset(local, remote);
         let mut connection =
             Connection::new(local, remote, State::SynReceived, settings, iss, path.mtu, cx.now);
-        connection.learn_from_syn(segment.sequence, &segment.options, offset, cx.now);
+        connection.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, cx.now);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
         self.enter_connection(key);
@@ -95,6 +95,13 @@ impl Tcp {
         }
         self.settle(cx, link, inet, key);
         true
+    }
+
+    /// Whether a connection came by a listener that was closed since.
+    pub(super) fn has_lost_its_listener(&self, key: Key) -> bool {
+        self.connection(key)
+            .and_then(|connection| connection.listener)
+            .is_some_and(|listener| !self.is_listener(listener))
     }
 
     /// A handshake is complete: one that came by a listener waits to be accepted.

@@ -11,6 +11,7 @@ mod acknowledge;
 mod congestion;
 mod connection;
 mod demux;
+mod errors;
 mod input;
 mod listen;
 mod options;
@@ -165,6 +166,11 @@ impl Tcp {
         let changed = connection.readiness() != before || segment.len > 0;
         match verdict {
             Verdict::Accepted => {}
+            Verdict::Established if self.has_lost_its_listener(key) => {
+                cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
+                self.send_reset(cx, link, inet, segment);
+                return self.remove(cx, key);
+            }
             Verdict::Established => self.on_established(cx, key),
             Verdict::Drop(reason) => cx.drop_received(segment.interface, reason, packet),
             Verdict::Reset(reason) => {
@@ -235,7 +241,7 @@ impl Tcp {
         let path = inet.determine_path(cx, link, outline.destination.ip(), Some(outline.source.ip()));
         let Ok(path) = path else { return cx.count(Counter::TcpUnroutable) };
         cx.count(Counter::TcpResetsSent);
-        emit(cx, link, inet, &path, &outline, Payload::Empty, None);
+        let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, None);
     }
 
     /// An acknowledgment that makes an honest peer repeat itself with the right numbers.
@@ -322,9 +328,9 @@ impl Tcp {
         let now = cx.now;
         let Some(connection) = self.connection_mut(key) else { return };
         connection.timer = None;
-        let before = (connection.readiness(), connection.rtt.backoff());
+        let before = (connection.readiness(), connection.expirations);
         connection.on_timer(now);
-        let after = (connection.readiness(), connection.rtt.backoff());
+        let after = (connection.readiness(), connection.expirations);
         if after.1 > before.1 {
             cx.count(Counter::TcpTimeouts);
         }
@@ -396,7 +402,12 @@ impl Tcp {
             cx.count(Counter::TcpRetransmitted);
         }
         cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(size.into()).max(1));
-        emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
+        let sent = emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
+        if sent == Err(Errno::HostDown) {
+            // The neighbour has just been asked for in vain.
+            self.on_silent_neighbor(cx, link, inet, key);
+            return true;
+        }
         self.rearm(cx, key);
         true
     }
@@ -475,7 +486,7 @@ fn pair_of(sockets: &Slab<Socket>, key: Key) -> Option<Pair> {
     }
 }
 
-/// Puts a segment on its way; `limits` are the payload of a segment, the time to live and the type of service.
+/// Puts a segment on its way, unless it is refused below, where that is counted; a lost one is sent again. `limits` are the payload of a segment, the time to live and the type of service.
 fn emit(
     cx: &mut Context,
     link: &mut Link,
@@ -484,7 +495,7 @@ fn emit(
     outline: &Outline,
     payload: Payload,
     limits: Option<(u32, Option<u8>, u8)>,
-) {
+) -> Result<(), Errno> {
     let (size, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
     let frame = outline.build(payload, size);
     let outgoing = Outgoing {
@@ -495,6 +506,5 @@ fn emit(
         dont_fragment: true,
         transport_len: frame.headers.len(),
     };
-    // What is refused below was counted there; a lost segment is sent again.
-    let _refused: Result<(), Errno> = inet.send(cx, link, path, &outgoing, frame);
+    inet.send(cx, link, path, &outgoing, frame)
 }

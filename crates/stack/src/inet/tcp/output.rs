@@ -70,20 +70,24 @@ impl Connection {
         let size = self.segment_size();
         let unsent = if self.fin_sent { 0 } else { self.queue_end() - self.snd_nxt };
         let len = unsent.min(size);
-        let window = self.snd_wnd.saturating_sub(self.snd_nxt - self.snd_una);
-        if len > 0 && len <= window {
+        if len > 0 && len <= self.send_window_left() {
             let fin = self.fin_wanted && len == unsent;
             return Some(Transmission::Data { from: self.snd_nxt, len, fin, again: false });
         }
         Some(self.repetition(last.start.later(last.end - size), last.end))
     }
 
+    /// What of the peer's window is not used.
+    fn send_window_left(&self) -> u32 {
+        self.snd_wnd.saturating_sub(self.snd_nxt - self.snd_una)
+    }
+
     /// What is lost and may be sent again.
     fn determine_repetition(&self) -> Option<Transmission> {
-        let room = self.cwnd().saturating_sub(self.board.in_flight());
+        let room = self.cwnd().saturating_sub(self.in_flight());
         let limit = room.min(MAX_PAYLOAD);
         let (from, to) = self.board.next_lost(limit.max(self.segment_size()))?;
-        let is_first = self.board.in_flight() == 0;
+        let is_first = self.in_flight() == 0;
         if room < (to - from).min(self.segment_size()) && !is_first {
             return None;
         }
@@ -113,10 +117,9 @@ impl Connection {
         if left == 0 && !fin_next {
             return None;
         }
-        let used = self.snd_nxt - self.snd_una;
-        let window = self.snd_wnd.saturating_sub(used);
-        let room = self.cwnd().saturating_sub(self.board.in_flight());
-        let usable = left.min(window).min(self.burst());
+        let free = u32::from(self.free_segments) * self.mss;
+        let room = self.cwnd().saturating_sub(self.in_flight()).max(free);
+        let usable = left.min(self.send_window_left()).min(self.burst());
         if room < usable.min(self.segment_size()) || (left > 0 && room == 0) {
             self.cwnd_limited = true;
             return None;
@@ -149,7 +152,7 @@ impl Connection {
             return Some(whole);
         }
         // A window that will never hold a full segment is used when half of the greatest one is open.
-        (usable > 0 && usable < left && usable >= self.max_window / 2).then_some(usable)
+        (usable > 0 && usable < left && (usable >= self.max_window / 2 || self.overdue)).then_some(usable)
     }
 
     /// Nagle's algorithm in Minshall's variant, and corks.
@@ -158,7 +161,7 @@ impl Connection {
             return true;
         }
         if self.settings.cork {
-            return self.uncorked;
+            return self.overdue;
         }
         self.settings.no_delay || self.board.is_empty() || self.snd_sml.is_at_or_before(self.snd_una)
     }
@@ -168,13 +171,13 @@ impl Connection {
         self.queue_end() != self.snd_nxt && !self.fin_sent
     }
 
-    /// Whether data waits that a closed window holds back, with nothing under way to hear from.
+    /// Whether data waits that a closed or silly window holds back, with nothing under way to hear from.
     pub(super) fn is_held_by_window(&self) -> bool {
-        self.has_unsent()
+        let held = self.snd_wnd == 0 || !self.settings.cork && !self.fin_wanted;
+        held && self.has_unsent()
             && self.board.is_empty()
-            && self.snd_wnd == 0
             && !self.syn_due
-            && self.state != State::SynSent
+            && !matches!(self.state, State::SynSent | State::SynReceived)
     }
 
     /// The segment of a transmission, and what sending it changes.
@@ -234,9 +237,14 @@ impl Connection {
             self.board.on_retransmitted(from, end, now);
             self.retransmitted += 1;
         } else {
+            if self.board.is_empty() {
+                self.waiting_since = now;
+            }
             self.board.on_sent(from, end, now);
             self.snd_nxt = end;
-            (self.uncorked, self.deadlines.cork) = (false, None);
+            let segments = (end - from).div_ceil(self.mss).min(255) as u8;
+            self.free_segments = self.free_segments.saturating_sub(segments);
+            (self.overdue, self.deadlines.cork) = (false, None);
             if !len.is_multiple_of(size) {
                 self.snd_sml = end;
             }
@@ -264,19 +272,20 @@ impl Connection {
             Transmission::Syn => {
                 self.syn_due = false;
                 if self.board.is_empty() {
+                    self.waiting_since = now;
                     self.board.on_sent(self.iss, self.iss + 1, now);
                     self.snd_nxt = self.iss + 1;
                 } else {
                     self.board.on_retransmitted(self.iss, self.iss + 1, now);
                 }
-                self.deadlines.retransmit = Some(now + self.rtt.rto());
+                self.deadlines.retransmit = Some(self.retransmission_deadline(now));
             }
             Transmission::Data { again, .. } => {
                 if core::mem::take(&mut self.tail_probe) {
                     self.probed = Some((self.snd_nxt, again));
                 }
                 if self.deadlines.retransmit.is_none() {
-                    self.deadlines.retransmit = Some(now + self.rtt.rto());
+                    self.deadlines.retransmit = Some(self.retransmission_deadline(now));
                 }
                 self.arm_tail_probe(now);
                 self.last_sent = now;

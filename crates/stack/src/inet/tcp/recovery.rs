@@ -10,7 +10,16 @@ pub(crate) enum Phase {
     /// A loss was found by what arrived after it; until `recover` is acknowledged.
     Recovery { recover: Seq, prr: Prr },
     /// The retransmission time-out expired; until `recover` is acknowledged.
-    Loss { recover: Seq },
+    Loss { recover: Seq, doubt: Option<Doubt> },
+}
+
+/// A time-out that may have been spurious: how far the test of it is (F-RTO, RFC 5682 section 2.1), and what to return to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    /// Two new segments were sent on the first acknowledgment; the second one decides.
+    pub(crate) probed: bool,
+    pub(crate) cwnd: u32,
+    pub(crate) ssthresh: u32,
 }
 
 /// The account of one recovery.

@@ -72,6 +72,7 @@ impl RoundTrip {
     /// The handshake is over, and a SYN was repeated.
     pub(crate) const fn fall_back(&mut self) {
         self.initial = FALLBACK_RTO;
+        self.backoff = 0;
     }
 
     /// A retransmission time-out has expired (RFC 6298 section 5.5).

@@ -152,6 +152,14 @@ impl Scoreboard {
         self.mark_lost(|sent| sent.end.is_at_or_before(end))
     }
 
+    /// Nothing is lost: what was believed to be is on the path.
+    pub(crate) fn forget_losses(&mut self) {
+        for sent in self.records.iter_mut().filter(|sent| sent.lost) {
+            sent.lost = false;
+            self.in_flight += sent.end - sent.start;
+        }
+    }
+
     /// The peer may have dropped what it had SACKed (RFC 2018 section 8).
     pub(crate) fn forget_sacks(&mut self) {
         for sent in self.records.iter_mut().filter(|sent| sent.sacked) {

@@ -4,7 +4,7 @@ use rumpnet_proto::Errno;
 
 use super::{
     connection::{AckDue, Connection, State},
-    recovery::Phase,
+    recovery::{Doubt, Phase},
     rtt::MAX_RTO,
 };
 use crate::time::{Duration, Instant};
@@ -32,12 +32,14 @@ impl Connection {
             // A peer that must wait for its acknowledgments is slow: it gets them at once for a while.
             self.quick_acks = self.quick_acks.max(1);
         }
-        self.uncorked |= due(&mut self.deadlines.cork);
+        self.overdue |= due(&mut self.deadlines.cork);
         if due(&mut self.deadlines.reorder) {
             self.on_reorder_timer(now);
         }
         if due(&mut self.deadlines.probe) && !self.board.is_empty() {
             self.tail_probe = true;
+            // The last resort is waited for anew (RFC 8985 section 7.3).
+            self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         }
         if due(&mut self.deadlines.retransmit) {
             self.on_retransmission_timer(now);
@@ -49,7 +51,7 @@ impl Connection {
 
     /// RACK looks again.
     fn on_reorder_timer(&mut self, now: Instant) {
-        let in_flight = self.board.in_flight();
+        let in_flight = self.in_flight();
         let in_recovery = !matches!(self.phase, Phase::Open);
         let found = self.rack.detect(now, &mut self.board, &self.rtt, in_recovery, self.mss);
         self.deadlines.reorder = found.look_again;
@@ -61,35 +63,46 @@ impl Connection {
     /// RFC 6298 section 5: all that is not known to have arrived is lost, and sent again from the start.
     fn on_retransmission_timer(&mut self, now: Instant) {
         if self.is_held_by_window() {
-            self.window_probe = true;
+            self.window_probe = self.snd_wnd == 0;
+            self.overdue = self.snd_wnd > 0;
             self.rtt.back_off();
-            self.deadlines.retransmit = Some(now + self.rtt.rto());
+            self.deadlines.retransmit = Some(self.retransmission_deadline(now));
             return self.give_up_if_hopeless(now);
         }
         if self.board.is_empty() {
             return;
         }
         self.rtt.back_off();
+        self.expirations = self.expirations.saturating_add(1);
         if self.has_given_up(now) {
-            return self.end(Some(Errno::TimedOut));
+            return self.end(Some(self.soft_error.unwrap_or(Errno::TimedOut)));
         }
-        self.deadlines.retransmit = Some(now + self.rtt.rto());
+        self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;
             return;
         }
-        let in_flight = self.board.in_flight();
+        self.lose_everything(now);
+    }
+
+    /// All that is under way is lost, unless the next acknowledgments show that it was only late.
+    fn lose_everything(&mut self, now: Instant) {
+        let in_flight = self.in_flight();
         // A peer that has SACKed what it then dropped shows it by never acknowledging the first segment.
         if self.board.first().is_some_and(|first| first.sacked) {
             self.board.forget_sacks();
         }
         self.board.mark_lost(|_| true);
-        if !matches!(self.phase, Phase::Loss { .. }) {
+        let before = self.congestion.window();
+        let first = !matches!(self.phase, Phase::Loss { .. });
+        if first {
             self.congestion.on_timeout(now, in_flight, self.mss);
         }
         self.congestion.window_mut().cwnd = self.mss;
-        self.phase = Phase::Loss { recover: self.snd_nxt };
-        (self.tail_probe, self.probed) = (false, None);
+        let doubt = Doubt { probed: false, cwnd: before.cwnd, ssthresh: before.ssthresh };
+        let doubt = Some(doubt).filter(|_| matches!(self.phase, Phase::Open));
+        self.phase = Phase::Loss { recover: self.snd_nxt, doubt };
+        (self.tail_probe, self.probed, self.free_segments) = (false, None, 0);
         self.deadlines.probe = None;
         self.deadlines.reorder = None;
         self.duplicate_acks = 0;
@@ -102,15 +115,17 @@ impl Connection {
             _ if self.orphan => ORPHAN_RETRIES,
             _ => RETRIES,
         };
-        let since = self.board.first().map_or(self.last_sent, |first| first.at.min(self.last_heard));
-        self.rtt.backoff() > limit || self.settings.user_timeout.is_some_and(|limit| now - since >= limit)
+        self.expirations > limit || self.is_out_of_patience(now)
+    }
+
+    fn is_out_of_patience(&self, now: Instant) -> bool {
+        self.settings.user_timeout.is_some_and(|limit| now - self.waiting_since >= limit)
     }
 
     /// A peer whose window stays closed is patient company, but an orphan's is not waited for without end.
     fn give_up_if_hopeless(&mut self, now: Instant) {
         let silent = now - self.last_heard > MAX_RTO * 4;
-        let asked = self.settings.user_timeout.is_some_and(|limit| now - self.last_heard >= limit);
-        if asked || (silent && (self.orphan || self.rtt.backoff() > RETRIES)) {
+        if self.is_out_of_patience(now) || (silent && (self.orphan || self.rtt.backoff() > RETRIES)) {
             self.end(Some(Errno::TimedOut));
         }
     }
@@ -140,14 +155,15 @@ impl Connection {
 
     /// A window that holds data back is probed in time, and a cork holds for a while only.
     pub(super) fn arm_persistence(&mut self, now: Instant) {
-        let corked = self.settings.cork && !self.uncorked && self.has_unsent() && !self.fin_wanted;
+        let corked = self.settings.cork && !self.overdue && self.has_unsent() && !self.fin_wanted;
         if !corked {
             self.deadlines.cork = None;
         } else if self.deadlines.cork.is_none() {
             self.deadlines.cork = Some(now + CORK_PATIENCE);
         }
         if self.is_held_by_window() && self.deadlines.retransmit.is_none() {
-            self.deadlines.retransmit = Some(now + self.rtt.rto());
+            self.waiting_since = now;
+            self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         }
     }
 }

@@ -79,7 +79,7 @@ impl Connection {
             self.ack = AckDue::No;
         }
         if self.deadlines.retransmit.is_none() {
-            self.deadlines.retransmit = Some(now + self.rtt.rto());
+            self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         }
     }
 
@@ -106,7 +106,8 @@ impl Connection {
         let promised = if self.rcv_adv.is_after(self.rcv_nxt) { self.rcv_adv - self.rcv_nxt } else { 0 };
         let window = self.receive_window();
         window > promised
-            && (window - promised >= (2 * self.mss).min(self.receive_limit / 2))
+            && window - promised >= self.mss.min(self.receive_limit / 2)
+            && window / 2 >= promised
             && matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
     }
 
@@ -412,7 +413,7 @@ impl Tcp {
             && says
         {
             cx.count(Counter::TcpResetsSent);
-            emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
+            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
         }
     }
 
