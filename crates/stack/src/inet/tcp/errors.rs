@@ -36,7 +36,7 @@ impl Tcp {
         let Offender::Tcp { source, destination, sequence, next_hop_mtu } = report.offender else {
             return false;
         };
-        let Some(key) = self.demux.connection(source, destination) else { return false };
+        let Some(key) = self.find((source, destination)) else { return false };
         let Some(connection) = self.connection_mut(key) else { return false };
         if !connection.has_under_way(Seq(sequence)) {
             return false;
@@ -60,7 +60,7 @@ impl Tcp {
         offender: Offender,
     ) {
         let Offender::Tcp { source, destination, .. } = offender else { return };
-        let Some(key) = self.demux.connection(source, destination) else { return };
+        let Some(key) = self.find((source, destination)) else { return };
         let Some(connection) = self.connection_mut(key) else { return };
         connection.on_path_error(Errno::HostUnreach);
         self.tell(key);
