@@ -15,7 +15,7 @@ use crate::{Interest, Kernel, ToSocketAddrs, future};
 /// A UDP socket, as `tokio::net::UdpSocket` but for the kernel that it is bound on.
 ///
 /// Calls that are the same in [`future::UdpSocket`] are found there.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct UdpSocket(future::UdpSocket);
 
 impl UdpSocket {
@@ -67,7 +67,7 @@ impl Deref for UdpSocket {
 /// A listening TCP socket, as `tokio::net::TcpListener` but for the kernel that it is bound on.
 ///
 /// Calls that are the same in [`future::TcpListener`] are found there.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TcpListener(future::TcpListener);
 
 impl TcpListener {
@@ -105,6 +105,7 @@ impl Deref for TcpListener {
 /// A TCP connection, as `tokio::net::TcpStream` but for the kernel that it is on.
 ///
 /// Calls that are the same in [`future::TcpStream`] are found there.
+#[derive(Debug)]
 pub struct TcpStream(future::TcpStream);
 
 impl TcpStream {
@@ -127,9 +128,11 @@ impl From<future::TcpStream> for TcpStream {
 }
 
 /// The half of a connection that reads, as `tokio::net::tcp::OwnedReadHalf`.
+#[derive(Debug)]
 pub struct OwnedReadHalf(future::OwnedReadHalf);
 
 /// The half of a connection that writes, as `tokio::net::tcp::OwnedWriteHalf`; dropping it ends the stream that the peer reads.
+#[derive(Debug)]
 pub struct OwnedWriteHalf(future::OwnedWriteHalf);
 
 impl OwnedReadHalf {

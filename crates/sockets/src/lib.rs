@@ -10,6 +10,7 @@ mod block;
 pub mod blocking;
 mod core;
 mod datagram;
+mod debug;
 mod tcp;
 mod udp;
 mod wakers;

@@ -137,3 +137,8 @@ fn silent_peers_are_probed_as_scripts_say() {
 fn patience_ends_as_scripts_say() {
     run("user_timeout");
 }
+
+#[test]
+fn icmp_errors_are_believed_as_scripts_say() {
+    run("icmp");
+}

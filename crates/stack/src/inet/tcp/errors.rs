@@ -88,12 +88,14 @@ impl Connection {
     /// An attempt to connect fails at once; a connection lives on, and remembers why if it should time out.
     pub(super) fn on_path_error(&mut self, error: Errno) {
         match self.state {
-            State::SynSent | State::SynReceived => self.end(Some(error)),
+            State::SynSent => self.end(Some(error)),
+            // A peer that came to us is given up for a hard error only (RFC 1122 section 4.2.3.9).
+            State::SynReceived if error == Errno::ConnRefused => self.end(Some(error)),
             _ => self.soft_error = Some(error),
         }
     }
 
-    /// A segment did not fit: those to come do, and what is under way is sent again, which is no sign of congestion.
+    /// A segment did not fit: those to come do, and what is too long is sent again, which is no sign of congestion.
     fn on_path_mtu(&mut self, told: u32) {
         let present = self.mss + HEADERS;
         let plateau = PLATEAUS.into_iter().find(|mtu| *mtu < present).unwrap_or(MIN_PATH_MTU);
@@ -104,6 +106,7 @@ impl Connection {
             self.mss = before;
             return;
         }
-        self.board.mark_lost(|_| true);
+        let mss = self.mss;
+        self.board.mark_lost(|sent| sent.len() > mss);
     }
 }

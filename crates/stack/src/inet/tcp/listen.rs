@@ -28,8 +28,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    fn has_no_place(&self) -> bool {
+        self.accepted.len() as u32 >= self.backlog
+    }
+
     fn is_full(&self) -> bool {
-        self.accepted.len() as u32 >= self.backlog || self.embryos >= self.backlog.saturating_mul(2).max(16)
+        self.has_no_place() || self.embryos >= self.backlog.saturating_mul(2).max(16)
     }
 }
 
@@ -102,6 +106,16 @@ impl Tcp {
         self.connection(key)
             .and_then(|connection| connection.listener)
             .is_some_and(|listener| !self.is_listener(listener))
+    }
+
+    /// Whether a segment would complete a handshake for which nobody has room. It is as if it had been lost: our SYN-ACK is repeated.
+    pub(super) fn has_no_place(&self, key: Key, segment: &Segment) -> bool {
+        let Some(connection) = self.connection(key).filter(|found| found.state == State::SynReceived) else {
+            return false;
+        };
+        let listener = connection.listener.and_then(|listener| self.sockets.value(listener));
+        let full = matches!(listener, Some(Socket::Listener(listener)) if listener.has_no_place());
+        full && segment.has(Flags::ACK) && !segment.has(Flags::RST)
     }
 
     /// A handshake is complete: one that came by a listener waits to be accepted.

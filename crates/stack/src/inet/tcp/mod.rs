@@ -157,6 +157,9 @@ impl Tcp {
         let Some(key) = found else {
             return self.receive_for_nobody(cx, link, inet, segment, packet);
         };
+        if self.has_no_place(key, segment) {
+            return cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
+        }
         let offset = self.timestamp_offset(pair.0, pair.1);
         let Some(connection) = self.connection_mut(key) else { return };
         let before = connection.readiness();

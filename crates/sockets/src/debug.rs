@@ -1,0 +1,49 @@
+//! Sockets as they print themselves: by their addresses, as `std`'s do.
+
+use std::{fmt, io, net::SocketAddr};
+
+use crate::{
+    Net, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpSocket, TcpStream, UdpSocket, Wait,
+    WriteHalf, blocking,
+};
+
+fn print(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    local: io::Result<SocketAddr>,
+    peer: Option<io::Result<SocketAddr>>,
+) -> fmt::Result {
+    let mut printed = f.debug_struct(name);
+    if let Ok(local) = local {
+        printed.field("addr", &local);
+    }
+    if let Some(Ok(peer)) = peer {
+        printed.field("peer", &peer);
+    }
+    printed.finish_non_exhaustive()
+}
+
+macro_rules! connected {
+    ($bound:ident: $($type:ty),*) => {$(
+        impl<N: $bound> fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                print(f, "TcpStream", self.local_addr(), Some(self.peer_addr()))
+            }
+        }
+    )*};
+}
+
+macro_rules! unconnected {
+    ($bound:ident: $($type:ty, $name:literal),*) => {$(
+        impl<N: $bound> fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                print(f, $name, self.local_addr(), None)
+            }
+        }
+    )*};
+}
+
+connected!(Net: TcpStream<N>, OwnedReadHalf<N>, OwnedWriteHalf<N>, ReadHalf<'_, N>, WriteHalf<'_, N>);
+connected!(Wait: blocking::TcpStream<N>);
+unconnected!(Net: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket", UdpSocket<N>, "UdpSocket");
+unconnected!(Wait: blocking::TcpListener<N>, "TcpListener", blocking::UdpSocket<N>, "UdpSocket");
