@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use rumpnet_proto::{Counter, DropReason};
+use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     checksum::Sum,
     icmpv4::{Message, TimeExceededCode, UnreachableCode},
@@ -302,6 +302,17 @@ pub(super) fn determine_offender(packet: &[u8], next_hop_mtu: u16) -> Option<Off
         },
         _ => return None,
     })
+}
+
+/// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9).
+pub(crate) const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
+    match (kind, code) {
+        (3, 2 | 3) => Some(Errno::ConnRefused),
+        (3, 4) => Some(Errno::MsgSize),
+        (3, 0 | 6 | 9 | 11) => Some(Errno::NetUnreach),
+        (3, _) => Some(Errno::HostUnreach),
+        _ => None,
+    }
 }
 
 /// As much of the offending packet as an error carries, from its IP header on.

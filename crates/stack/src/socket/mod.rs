@@ -19,7 +19,7 @@ use crate::{
     endpoint::Endpoint,
     inet::{
         Delivery, Inet,
-        icmp::{ErrorKind, ErrorReport, Offender},
+        icmp::{ErrorKind, ErrorReport, Offender, errno_of},
     },
     link::Link,
     random::Random,
@@ -205,16 +205,5 @@ fn refuse(
     cx.drop_received(interface, DropReason::UdpNoSocket, packet);
     if !to_many {
         inet.send_icmp_error(cx, link, ErrorKind::PortUnreachable, packet);
-    }
-}
-
-/// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9).
-pub(crate) const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
-    match (kind, code) {
-        (3, 2 | 3) => Some(Errno::ConnRefused),
-        (3, 4) => Some(Errno::MsgSize),
-        (3, 0 | 6 | 9 | 11) => Some(Errno::NetUnreach),
-        (3, _) => Some(Errno::HostUnreach),
-        _ => None,
     }
 }

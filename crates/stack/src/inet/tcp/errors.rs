@@ -12,11 +12,10 @@ use crate::{
     context::Context,
     inet::{
         Inet,
-        icmp::{ErrorReport, Offender},
+        icmp::{ErrorReport, Offender, errno_of},
     },
     link::Link,
     slab::Key,
-    socket::errno_of,
 };
 
 /// The least path MTU that is believed, against those who would make us send crumbs (as Linux has it).

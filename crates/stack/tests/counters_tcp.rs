@@ -1,0 +1,341 @@
+//! Every counter and every reason of TCP, raised by segments made by hand.
+
+use rumpnet_proto::{Counter, DropReason, Request};
+use rumpnet_stack::{Config, PortConfig, Shutdown, SocketId};
+use rumpnet_wire::{
+    ethernet::{self, EtherType},
+    icmpv4::{Message, UnreachableCode},
+    ip::{self, Protocol},
+    ipv4,
+    tcp::{Flags, Header, Options, Seq, TcpOption, Timestamps},
+};
+
+mod outside;
+
+use outside::{OUR_MAC, OURS, Outside, THEIRS, header, message, packet, quiet};
+
+const DELIVERED: [Counter; 2] = [Counter::IpReceived, Counter::IpDelivered];
+const ARRIVED: [Counter; 3] = [Counter::IpReceived, Counter::IpDelivered, Counter::TcpReceived];
+const LEFT: [Counter; 2] = [Counter::TcpSent, Counter::IpSent];
+const RESET: [Counter; 2] = [Counter::TcpResetsSent, Counter::IpSent];
+
+/// A listener at port 80, and a stranger's connection with it at which he speaks the next number.
+struct Peer {
+    outside: Outside,
+    listener: SocketId,
+    socket: Option<SocketId>,
+    port: u16,
+    /// His next number, and ours.
+    seq: u32,
+    ack: u32,
+    options: Options,
+}
+
+/// A segment's header from the stranger.
+fn head(port: u16, seq: u32, ack: u32, flags: Flags) -> Header {
+    Header {
+        source_port: port,
+        destination_port: 80,
+        sequence: Seq(seq),
+        acknowledgment: Seq(ack),
+        flags,
+        window: 65_535,
+        checksum: 0,
+        urgent: 0,
+        options: Options::EMPTY,
+    }
+}
+
+/// Its bytes, with a good checksum.
+fn bytes(head: &Header, payload: &[u8]) -> Vec<u8> {
+    let len = head.header_len() + payload.len();
+    let pseudo = ip::pseudo_header(THEIRS.into(), OURS.into(), Protocol::TCP, len as u32);
+    let mut sum = rumpnet_wire::checksum::Sum::new();
+    sum.add(payload);
+    let head = head.with_checksum(pseudo, sum);
+    let mut bytes = vec![0; head.header_len()];
+    head.emit(&mut bytes).expect("room");
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn frame(segment: &[u8]) -> Vec<u8> {
+    outside::ipv4(header(Protocol::TCP, 0), segment)
+}
+
+/// The TCP header of a frame that we sent.
+fn read(frame: &[u8]) -> Header {
+    let (_, rest) = ethernet::Header::parse(frame).expect("a frame");
+    let (header, rest) = ipv4::Header::parse(rest).expect("a packet");
+    Header::parse(&rest[..header.payload_len()]).expect("a segment").0
+}
+
+fn all(parts: &[&[Counter]]) -> Vec<Counter> {
+    parts.concat()
+}
+
+impl Peer {
+    fn listening(config: Config) -> Self {
+        let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+        let listener = outside.stack.tcp_open().expect("room");
+        outside.stack.tcp_bind(listener, ([0, 0, 0, 0], 80).into()).expect("free");
+        outside.stack.tcp_listen(listener, 4).expect("bound");
+        Self { outside, listener, socket: None, port: 5000, seq: 1000, ack: 0, options: Options::EMPTY }
+    }
+
+    /// A connection whose SYN had these options.
+    fn connected_with(options: &[TcpOption<'_>]) -> Self {
+        let mut peer = Self::listening(quiet());
+        options.iter().for_each(|option| peer.options.push(option).expect("room"));
+        let syn = Header { options: peer.options, ..head(5000, 999, 0, Flags::SYN) };
+        peer.outside.receive(frame(&bytes(&syn, b"")));
+        let answer = read(peer.outside.sent().first().expect("an answer"));
+        assert_eq!(answer.flags, Flags::SYN | Flags::ACK);
+        peer.ack = answer.sequence.0.wrapping_add(1);
+        peer.say(Flags::ACK, b"");
+        peer.socket = Some(peer.outside.stack.tcp_accept(peer.listener).expect("connected").0);
+        peer.outside.forget();
+        peer
+    }
+
+    fn connected() -> Self {
+        Self::connected_with(&[])
+    }
+
+    fn socket(&self) -> SocketId {
+        self.socket.expect("connected")
+    }
+
+    /// The stranger's next segment, with what may be different in it.
+    fn say_with(&mut self, flags: Flags, payload: &[u8], change: impl FnOnce(&mut Header)) {
+        let mut head = head(self.port, self.seq, self.ack, flags);
+        if !self.options.as_bytes().is_empty() {
+            head.options = self.options;
+        }
+        change(&mut head);
+        self.outside.receive(frame(&bytes(&head, payload)));
+    }
+
+    fn say(&mut self, flags: Flags, payload: &[u8]) {
+        self.say_with(flags, payload, |_| ());
+        self.seq += payload.len() as u32;
+    }
+
+    fn send(&mut self, payload: &'static [u8]) {
+        let (now, socket) = (self.outside.now, self.socket());
+        self.outside.stack.tcp_send(now, socket, payload.into()).expect("room");
+    }
+}
+
+#[test]
+fn a_handshake_data_and_the_answer_are_counted() {
+    let mut peer = Peer::listening(quiet());
+    peer.outside.forget();
+    peer.outside.receive(frame(&bytes(&head(5000, 999, 0, Flags::SYN), b"")));
+    peer.ack = read(&peer.outside.sent()[0]).sequence.0.wrapping_add(1);
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[]);
+    peer.say(Flags::ACK, b"");
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpAccepted]]), &[]);
+    peer.say(Flags::ACK | Flags::PSH, b"hello");
+    assert_eq!(peer.outside.sent().len(), 1, "the first segments are acknowledged at once");
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[]);
+}
+
+#[test]
+fn our_own_attempt_is_counted_when_it_begins_and_when_it_is_answered() {
+    let mut outside = Outside::new();
+    let socket = outside.stack.tcp_open().expect("room");
+    outside.stack.tcp_connect(outside.now, socket, (THEIRS, 5000).into()).expect("reachable");
+    outside.raises(&[Counter::TcpConnecting], &[]);
+    let syn = read(&outside.sent()[0]);
+    outside.raises(&LEFT, &[]);
+    let mut answer = head(5000, 7, syn.sequence.0.wrapping_add(1), Flags::SYN | Flags::ACK);
+    answer.destination_port = syn.source_port;
+    outside.receive(frame(&bytes(&answer, b"")));
+    outside.raises(&all(&[&ARRIVED, &[Counter::TcpConnected]]), &[]);
+    outside.sent();
+    outside.raises(&LEFT, &[]);
+}
+
+#[test]
+fn headers_that_cannot_be_are_told_apart() {
+    let mut peer = Peer::connected();
+    let good = bytes(&head(5000, peer.seq, peer.ack, Flags::ACK), b"x");
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        frame(&bad)
+    };
+    for (frame, reason) in [
+        (frame(&good[..19]), DropReason::TcpMalformed),
+        (changed(&|bad| bad[12] = 0x40), DropReason::TcpMalformed),
+        (changed(&|bad| bad[12] = 0xf0), DropReason::TcpMalformed),
+        (changed(&|bad| bad[20] ^= 1), DropReason::TcpChecksum),
+    ] {
+        peer.outside.receive(frame);
+        peer.outside.raises(&ARRIVED, &[reason]);
+    }
+    peer.say_with(Flags::ACK, b"", |head| head.source_port = 0);
+    peer.outside.raises(&ARRIVED, &[DropReason::TcpMalformed]);
+}
+
+#[test]
+fn what_belongs_to_nothing_is_answered_with_a_reset_but_a_reset_is_not() {
+    let mut peer = Peer::listening(quiet());
+    peer.outside.forget();
+    for (flags, port) in [(Flags::SYN, 81), (Flags::ACK, 81), (Flags::ACK, 80)] {
+        peer.say_with(flags, b"", |head| head.destination_port = port);
+        peer.outside.raises(&all(&[&ARRIVED, &RESET]), &[DropReason::TcpNoConnection]);
+    }
+    peer.say_with(Flags::RST, b"", |head| head.destination_port = 81);
+    peer.outside.raises(&ARRIVED, &[DropReason::TcpNoConnection]);
+    peer.say(Flags::FIN, b"");
+    peer.outside.raises(&ARRIVED, &[DropReason::TcpUnexpected]);
+}
+
+#[test]
+fn a_reset_counts_at_the_expected_number_only_and_a_late_syn_never() {
+    let mut peer = Peer::connected();
+    peer.say_with(Flags::RST, b"", |head| head.sequence = head.sequence + 1);
+    peer.outside.sent();
+    let challenged = all(&[&ARRIVED, &[Counter::TcpChallengesSent], &LEFT]);
+    peer.outside.raises(&challenged, &[DropReason::TcpResetUnacceptable]);
+    peer.say(Flags::SYN, b"");
+    peer.outside.sent();
+    peer.outside.raises(&challenged, &[DropReason::TcpSynUnacceptable]);
+    peer.say_with(Flags::ACK, b"", |head| head.acknowledgment = head.acknowledgment + 1);
+    peer.outside.sent();
+    peer.outside.raises(&challenged, &[DropReason::TcpAckUnacceptable]);
+    peer.say(Flags::RST, b"");
+    peer.outside.raises(&ARRIVED, &[]);
+}
+
+#[test]
+fn challenges_are_limited_in_rate() {
+    let mut peer = Peer::connected();
+    for _ in 0..1000 {
+        peer.say(Flags::SYN, b"");
+        peer.outside.sent();
+    }
+    peer.outside.forget();
+    peer.say(Flags::SYN, b"");
+    let spared = all(&[&ARRIVED, &[Counter::TcpChallengesSpared]]);
+    peer.outside.raises(&spared, &[DropReason::TcpSynUnacceptable]);
+}
+
+#[test]
+fn what_came_before_and_what_lies_outside_of_the_window_is_dropped_and_acknowledged() {
+    let mut peer = Peer::connected();
+    peer.say(Flags::ACK, b"hello");
+    peer.outside.forget();
+    peer.say_with(Flags::ACK, b"hello", |head| head.sequence = Seq(1000));
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpDuplicate]);
+    peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + 0x4000_0000);
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpOutOfWindow]);
+    peer.say(Flags::PSH, b"");
+    peer.outside.raises(&ARRIVED, &[DropReason::TcpUnexpected]);
+}
+
+#[test]
+fn an_old_timestamp_is_refused() {
+    let now = TcpOption::Timestamps(Timestamps { value: 5000, echo: 0 });
+    let mut peer = Peer::connected_with(&[now]);
+    let old = TcpOption::Timestamps(Timestamps { value: 4999, echo: 0 });
+    peer.options = Options::EMPTY;
+    peer.options.push(&old).expect("room");
+    peer.say(Flags::ACK, b"x");
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpTimestampOld]);
+}
+
+#[test]
+fn data_for_a_socket_that_is_closed_resets_its_sender() {
+    let mut peer = Peer::connected();
+    peer.outside.stack.tcp_close(peer.outside.now, peer.socket()).expect("open");
+    peer.outside.forget();
+    peer.say(Flags::ACK, b"anybody?");
+    peer.outside.raises(&all(&[&ARRIVED, &RESET]), &[DropReason::TcpClosed]);
+}
+
+#[test]
+fn too_many_gaps_are_refused() {
+    let mut peer = Peer::connected();
+    for number in 0..256 {
+        peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + (2 + 2 * number));
+    }
+    peer.outside.forget();
+    peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + 2000);
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpReassemblyFull]);
+}
+
+#[test]
+fn a_full_listener_turns_connections_away() {
+    let mut peer = Peer::listening(quiet());
+    for port in 6000..6016 {
+        peer.port = port;
+        peer.say(Flags::SYN, b"");
+    }
+    peer.outside.forget();
+    peer.port = 7000;
+    peer.say(Flags::SYN, b"");
+    peer.outside.raises(&ARRIVED, &[DropReason::TcpListenQueueFull]);
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_when_its_time_is_out() {
+    let mut peer = Peer::connected();
+    peer.send(b"hello");
+    peer.outside.sent();
+    peer.outside.raises(&LEFT, &[]);
+    peer.outside.wait(2);
+    assert_eq!(peer.outside.sent().len(), 1);
+    // After 200, 400 and 800 ms, in which nobody pulled the port.
+    let expired = [Counter::TcpTimeouts; 3];
+    peer.outside.raises(&all(&[&LEFT, &expired, &[Counter::TcpRetransmitted]]), &[]);
+}
+
+#[test]
+fn a_connection_that_has_lost_its_way_says_so_and_waits() {
+    let mut peer = Peer::connected();
+    peer.send(b"hello");
+    peer.outside.control(Request::DeleteAddress { name: "virt0".into(), address: Some(OURS.into()) });
+    peer.outside.forget();
+    assert!(peer.outside.sent().is_empty());
+    peer.outside.wait(2);
+    assert!(peer.outside.stack.counter(Counter::TcpUnroutable) > 0);
+}
+
+#[test]
+fn a_close_with_unread_data_and_an_abort_are_resets() {
+    let mut peer = Peer::connected();
+    peer.say(Flags::ACK, b"never read");
+    peer.outside.forget();
+    peer.outside.stack.tcp_close(peer.outside.now, peer.socket()).expect("open");
+    let reset = read(&peer.outside.sent()[0]);
+    assert_eq!((reset.flags, reset.sequence), (Flags::RST | Flags::ACK, Seq(peer.ack)));
+    peer.outside.raises(&RESET, &[]);
+}
+
+#[test]
+fn a_path_that_is_too_narrow_is_followed_without_a_time_out() {
+    let mut peer = Peer::connected_with(&[TcpOption::MaximumSegmentSize(1460)]);
+    peer.options = Options::EMPTY;
+    peer.send(&[7; 1460]);
+    let sent = peer.outside.sent();
+    assert_eq!(sent[0].len(), 14 + 1500);
+    let quote = &sent[0][14..14 + 28];
+    let kind =
+        Message::DestinationUnreachable { code: UnreachableCode::FRAGMENTATION_NEEDED, next_hop_mtu: 1000 };
+    peer.outside.forget();
+    let error = packet(header(Protocol::ICMP, 0), &message(kind, quote));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    peer.outside.raises(&all(&[&DELIVERED, &[Counter::IcmpReceived, Counter::IcmpErrorsReceived]]), &[]);
+    let again: u64 = peer.outside.sent().len() as u64;
+    assert!(again >= 1);
+    assert_eq!(peer.outside.stack.counter(Counter::TcpTimeouts), 0);
+    assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 960);
+    peer.outside.stack.tcp_shutdown(peer.outside.now, peer.socket(), Shutdown::Both).expect("connected");
+}
