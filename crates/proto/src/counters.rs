@@ -83,6 +83,9 @@ counters! {
         TcpChallengesSent "TCP challenge acknowledgments sent";
         TcpChallengesSpared "TCP challenge acknowledgments not sent for their rate";
         TcpUnroutable "TCP segments without a way to their destination";
+        TcpCookiesSent "TCP connection requests answered with a cookie";
+        TcpCookiesAccepted "TCP connections established by a cookie";
+        TcpCookiesRefused "TCP acknowledgments of a cookie that is wrong or old";
         SegmentedInSoftware "super-frames segmented in software";
         ChecksummedInSoftware "checksums completed in software";
         NoticesLost "notices lost because nobody took them";

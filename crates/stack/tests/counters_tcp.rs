@@ -274,14 +274,30 @@ fn too_many_gaps_are_refused() {
 #[test]
 fn a_full_listener_turns_connections_away() {
     let mut peer = Peer::listening(quiet());
-    for port in 6000..6016 {
-        peer.port = port;
-        peer.say(Flags::SYN, b"");
+    for port in 6000..6004 {
+        peer.outside.receive(frame(&bytes(&head(port, 999, 0, Flags::SYN), b"")));
+        let answer = read(peer.outside.sent().first().expect("an answer"));
+        let ack = answer.sequence.0.wrapping_add(1);
+        peer.outside.receive(frame(&bytes(&head(port, 1000, ack, Flags::ACK), b"")));
     }
     peer.outside.forget();
     peer.port = 7000;
     peer.say(Flags::SYN, b"");
     peer.outside.raises(&ARRIVED, &[DropReason::TcpListenQueueFull]);
+}
+
+#[test]
+fn too_many_handshakes_are_answered_with_cookies() {
+    let mut peer = Peer::listening(quiet());
+    for port in 6000..6016 {
+        peer.port = port;
+        peer.say(Flags::SYN, b"");
+    }
+    peer.outside.sent();
+    peer.outside.forget();
+    peer.port = 7000;
+    peer.say(Flags::SYN, b"");
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpCookiesSent, Counter::IpSent]]), &[]);
 }
 
 #[test]

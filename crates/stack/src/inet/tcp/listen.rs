@@ -4,14 +4,28 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::net::SocketAddr;
 
 use rumpnet_proto::{Counter, DropReason};
-use rumpnet_wire::tcp::Flags;
+use rumpnet_wire::tcp::{Flags, Options, TcpOption};
 
 use super::{
     Socket, Tcp,
-    connection::{Connection, Settings, State},
-    segment::Segment,
+    connection::{Connection, HEADERS, Settings, State},
+    cookie::{self, Subject},
+    emit,
+    segment::{Outline, Segment, SegmentOptions},
 };
-use crate::{buffer::Received, context::Context, inet::Inet, link::Link, slab::Key};
+use crate::{
+    buffer::{Payload, Received},
+    context::Context,
+    inet::Inet,
+    link::Link,
+    slab::Key,
+    time::{Duration, Instant},
+};
+
+/// For so long after the last cookie an acknowledgment may bring one back.
+const COOKIES_COME_BACK: Duration = Duration::from_secs(128);
+/// The MSS that a SYN without the option means.
+const UNTOLD_MSS: u16 = 536;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -23,17 +37,26 @@ pub(super) struct Listener {
     /// Handshakes under way.
     pub(super) embryos: u32,
     pub(super) backlog: u32,
+    /// When a SYN was last answered with a cookie.
+    pub(super) cookie_sent: Option<Instant>,
     /// Whether news of it wait to be heard.
     pub(super) announced: bool,
 }
 
 impl Listener {
+    /// Nobody accepts what waits.
     fn has_no_place(&self) -> bool {
         self.accepted.len() as u32 >= self.backlog
     }
 
-    fn is_full(&self) -> bool {
-        self.has_no_place() || self.embryos >= self.backlog.saturating_mul(2).max(16)
+    /// More handshakes are under way than can come to anything soon: perhaps forged ones.
+    fn is_flooded(&self) -> bool {
+        self.embryos >= self.backlog.saturating_mul(2).max(16)
+    }
+
+    /// Whether a cookie may come back now.
+    fn expects_cookies(&self, now: Instant) -> bool {
+        self.cookie_sent.is_some_and(|sent| now - sent < COOKIES_COME_BACK)
     }
 }
 
@@ -59,6 +82,10 @@ impl Tcp {
         segment: &Segment,
         packet: &Received,
     ) {
+        let redeems = segment.has(Flags::ACK) && !segment.has(Flags::SYN);
+        if redeems && self.redeem_cookie(cx, inet, link, listener, segment) {
+            return self.receive(cx, link, inet, segment, &mut packet.clone());
+        }
         if segment.has(Flags::ACK) {
             cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
             return self.send_reset(cx, link, inet, segment);
@@ -66,7 +93,11 @@ impl Tcp {
         if !segment.has(Flags::SYN) {
             return cx.drop_received(segment.interface, DropReason::TcpUnexpected, packet);
         }
-        let full = self.listener_mut(listener).is_none_or(|listener| listener.is_full());
+        let Some(queue) = self.listener_mut(listener) else { return };
+        let (full, flooded) = (queue.has_no_place(), queue.is_flooded());
+        if flooded && !full {
+            return self.send_cookie(cx, link, inet, listener, segment);
+        }
         if full || !self.begin_handshake(cx, link, inet, listener, segment) {
             cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
         }
@@ -98,6 +129,82 @@ impl Tcp {
             listener.embryos += 1;
         }
         self.settle(cx, link, inet, key);
+        true
+    }
+
+    /// Answers a SYN without keeping anything of it.
+    fn send_cookie(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        listener: Key,
+        segment: &Segment,
+    ) {
+        let (local, remote) = (segment.destination, segment.source);
+        let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else {
+            return cx.count(Counter::TcpUnroutable);
+        };
+        let subject = Subject { local, remote, sequence: segment.sequence };
+        let mss = segment.options.mss.unwrap_or(UNTOLD_MSS);
+        let mut options = Options::EMPTY;
+        let own_mss = path.mtu.saturating_sub(HEADERS).min(u16::MAX.into()) as u16;
+        options.push(&TcpOption::MaximumSegmentSize(own_mss)).expect("one option fits");
+        let outline = Outline {
+            source: local,
+            destination: remote,
+            sequence: cookie::bake(&self.secret, cx.now, &subject, mss),
+            acknowledgment: segment.sequence + 1,
+            flags: Flags::SYN | Flags::ACK,
+            window: u16::MAX,
+            options,
+        };
+        let now = cx.now;
+        if let Some(listener) = self.listener_mut(listener) {
+            listener.cookie_sent = Some(now);
+        }
+        cx.count(Counter::TcpCookiesSent);
+        // What is refused below was counted there; the peer will ask again.
+        let _refused = emit(cx, link, inet, &path, &outline, Payload::Empty, None);
+    }
+
+    /// An acknowledgment may bring a cookie back: then the connection is as if its handshake had been kept. False if it does not.
+    fn redeem_cookie(
+        &mut self,
+        cx: &mut Context,
+        inet: &Inet,
+        link: &Link,
+        listener: Key,
+        segment: &Segment,
+    ) -> bool {
+        let now = cx.now;
+        let Some(queue) = self.listener_mut(listener) else { return false };
+        if queue.has_no_place() || !queue.expects_cookies(now) {
+            return false;
+        }
+        let settings = queue.settings;
+        let (local, remote) = (segment.destination, segment.source);
+        let subject = Subject { local, remote, sequence: segment.sequence - 1 };
+        let cookie = segment.acknowledgment - 1;
+        let Some(mss) = cookie::check(&self.secret, now, &subject, cookie) else {
+            cx.count(Counter::TcpCookiesRefused);
+            return false;
+        };
+        let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else { return false };
+        let mut connection =
+            Connection::new(local, remote, State::SynReceived, settings, cookie, path.mtu, now);
+        let options = SegmentOptions { mss: Some(mss), ..SegmentOptions::default() };
+        connection.learn_from_syn((subject.sequence, segment.window), &options, 0, now);
+        connection.syn_due = false;
+        connection.snd_nxt = cookie + 1;
+        connection.rcv_adv = connection.rcv_nxt + u32::from(u16::MAX);
+        connection.listener = Some(listener);
+        let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
+        self.enter_connection(key);
+        if let Some(listener) = self.listener_mut(listener) {
+            listener.embryos += 1;
+        }
+        cx.count(Counter::TcpCookiesAccepted);
         true
     }
 

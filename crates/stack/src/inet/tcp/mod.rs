@@ -10,6 +10,7 @@
 mod acknowledge;
 mod congestion;
 mod connection;
+mod cookie;
 mod demux;
 mod errors;
 mod input;
@@ -470,14 +471,19 @@ impl Tcp {
     fn hash(&self, purpose: u8, local: SocketAddr, remote: SocketAddr) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
         hasher.write_u8(purpose);
-        for address in [local, remote] {
-            match address {
-                SocketAddr::V4(address) => hasher.write(&address.ip().octets()),
-                SocketAddr::V6(address) => hasher.write(&address.ip().octets()),
-            }
-            hasher.write_u16(address.port());
-        }
+        write_pair(&mut hasher, local, remote);
         hasher.finish()
+    }
+}
+
+/// Both addresses into a hash.
+fn write_pair(hasher: &mut SipHasher24, local: SocketAddr, remote: SocketAddr) {
+    for address in [local, remote] {
+        match address {
+            SocketAddr::V4(address) => hasher.write(&address.ip().octets()),
+            SocketAddr::V6(address) => hasher.write(&address.ip().octets()),
+        }
+        hasher.write_u16(address.port());
     }
 }
 

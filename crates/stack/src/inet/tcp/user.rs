@@ -195,6 +195,7 @@ impl Tcp {
                 accepted,
                 embryos: 0,
                 backlog,
+                cookie_sent: None,
                 announced: false,
             }));
         }
