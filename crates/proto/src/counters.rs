@@ -82,6 +82,7 @@ counters! {
         TcpResetsSent "TCP resets sent";
         TcpChallengesSent "TCP challenge acknowledgments sent";
         TcpChallengesSpared "TCP challenge acknowledgments not sent for their rate";
+        TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpUnroutable "TCP segments without a way to their destination";
         TcpCookiesSent "TCP connection requests answered with a cookie";
         TcpCookiesAccepted "TCP connections established by a cookie";

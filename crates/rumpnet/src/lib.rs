@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 mod closing;
 mod control;
+mod drain;
 mod errno;
 mod host_end;
 mod identity;
@@ -39,7 +40,8 @@ pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
 pub use rumpnet_sockets::{Interest, Meta, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer, time,
+    Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings, Undelivered,
+    buffer, time,
 };
 pub use rumpnet_wire as wire;
 

@@ -18,7 +18,7 @@ use rumpnet_proto::{LinkState, Severity};
 use rumpnet_sockets::Wakers;
 use rumpnet_stack::{Event, Notice, Stack, buffer::Frame, slab::Key, time::Instant};
 
-use crate::{clock, closing::Latch, identity::Identity, log::Log, port::Port, reactor::Reactor};
+use crate::{clock, closing::Latch, drain, identity::Identity, log::Log, port::Port, reactor::Reactor};
 
 /// Frames pulled from a port under one hold of the lock.
 const PULLED_AT_ONCE: usize = 64;
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) sockets: Wakers,
     pub(crate) echoes: Wakers<Key>,
     pub(crate) captures: Wakers<Key>,
+    /// Who waits until all that was sent is delivered.
+    pub(crate) drains: Vec<Waker>,
 }
 
 /// What is to be done after the lock is left.
@@ -85,6 +87,7 @@ impl Shared {
             sockets: Wakers::new(),
             echoes: Wakers::new(),
             captures: Wakers::new(),
+            drains: Vec::new(),
         };
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -232,6 +235,7 @@ impl Core {
             }
             Event::Echo(key) => self.echoes.take_all(key, &mut outbox.wakers),
             Event::Capture(key) => self.captures.take_all(key, &mut outbox.wakers),
+            Event::Drained => outbox.wakers.append(&mut self.drains),
             Event::PortUp { port, up } => self.order(port, Order::Up(up), outbox),
             Event::PortMtu { port, mtu } => self.order(port, Order::Mtu(mtu), outbox),
             Event::Notice(notice) => outbox.notices.push(notice),
@@ -261,10 +265,12 @@ impl Core {
 }
 
 impl Drop for Shared {
-    /// The last handle is gone: the reactor forgets the ports, and their links are closed where nobody waits.
+    /// The last handle is gone: connections are reset, the reactor forgets the ports, and their links are closed where nobody waits.
     fn drop(&mut self) {
         let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drain::say(&self.log, core.stack.tcp_reset_all(clock::now()));
         for port in mem::take(&mut core.ports).into_iter().flatten() {
+            drain::send_last(&mut core.stack, &port);
             self.reactor.forget(&port);
         }
         self.reactor.disarm(self);

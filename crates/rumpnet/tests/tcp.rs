@@ -10,7 +10,7 @@ use std::{
 };
 
 use rumpnet::{
-    Bytes, Kernel, Pool, TcpListener, TcpStream,
+    Bytes, Kernel, Pool, TcpListener, TcpStream, Undelivered,
     buffer::{Frame, Received},
     link::{Link, LinkProperties, Signal, tap},
     proto::{Capabilities, Counter, LinkState},
@@ -334,6 +334,59 @@ fn curl_gets_a_page_from_a_server_of_ours() {
         assert_eq!(ran.stdout.len(), 600_000);
     }
     server.join().expect("served");
+}
+
+#[test]
+fn a_shutdown_with_patience_loses_nothing() {
+    let kernel = kernel();
+    let (mut ours, theirs) = from_the_host(&kernel);
+    let reader = thread::spawn(move || {
+        // The reader is late, so that much still waits when the kernel is told to end.
+        thread::sleep(Duration::from_millis(300));
+        read_to_end(theirs)
+    });
+    let sent = data(10_000_000, 3);
+    let writer = thread::spawn(move || {
+        ours.write_all(&sent).expect("room in the end");
+        drop(ours);
+        sent
+    });
+    let sent = writer.join().expect("written");
+    assert_eq!(kernel.shutdown_within(PATIENCE), Undelivered::default());
+    drop(kernel);
+    assert!(reader.join().expect("the end comes") == sent);
+}
+
+#[test]
+fn what_cannot_be_delivered_in_time_is_reset_counted_and_told() {
+    let kernel = kernel();
+    let (mut ours, mut theirs) = from_us(&kernel);
+    ours.set_write_timeout(Some(Duration::from_millis(300))).expect("not zero");
+    // The host's buffers are filled, and nobody reads them.
+    (0..10_000).find_map(|_| ours.write(&[7; 65_536]).err()).expect("no room in the end");
+    let undelivered = kernel.shutdown_within(Duration::from_millis(300));
+    assert!(undelivered.connections == 1 && undelivered.bytes > 0, "{undelivered:?}");
+    assert_eq!(kernel.counter(Counter::TcpUndelivered), 1);
+    let said = format!("1 connections were reset with {} bytes undelivered", undelivered.bytes);
+    assert!(kernel.messages(0).iter().any(|line| line.text == said), "{:?}", kernel.messages(0));
+    assert_eq!(ours.write(b"x").expect_err("over").kind(), ErrorKind::ConnectionAborted);
+    drop((ours, kernel));
+    let mut all = Vec::new();
+    assert_eq!(theirs.read_to_end(&mut all).expect_err("reset").kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn the_last_handle_resets_its_peers() {
+    let kernel = kernel();
+    let (ours, mut theirs) = from_us(&kernel);
+    drop(kernel);
+    thread::spawn(move || drop(ours)).join().expect("no drop waits");
+    // The stream was ended properly, but not acknowledged before the kernel was gone, or it was reset: never silence.
+    theirs.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    match theirs.read(&mut [0; 9]) {
+        Ok(len) => assert_eq!(len, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
 }
 
 /// A cable of our own: the host's tap, but every so-manieth frame is lost in either direction.

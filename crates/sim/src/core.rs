@@ -276,7 +276,7 @@ impl Core {
             News::Capture(capture) => self.wake_waiting(host, Wait::Capture(capture.into())),
             News::PortUp { port, up } => self.on_port_up(host, port, up),
             // A cable's MTU is its own.
-            News::PortMtu { .. } => {}
+            News::PortMtu { .. } | News::Drained => {}
             News::Notice(notice) => self.note(host, &notice),
         }
     }

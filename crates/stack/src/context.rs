@@ -71,6 +71,8 @@ pub enum Event {
         /// The new MTU in bytes.
         mtu: u32,
     },
+    /// All peers have what [`crate::Stack::tcp_drain`] was to deliver.
+    Drained,
     /// Something that an administrator wants to read.
     Notice(Notice),
 }

@@ -38,7 +38,7 @@ pub use capture::{Captured, Direction};
 pub use config::Config;
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpSettings};
+pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpSettings, Undelivered};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -424,6 +424,23 @@ impl Stack {
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
     pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo, Errno> {
         self.tcp.info(id)
+    }
+
+    /// The kernel ends: nobody can connect any more, and every connection ends its stream, as shutdown(2) does.
+    ///
+    /// [`Event::Drained`] says when all peers have acknowledged all.
+    pub fn tcp_drain(&mut self, now: Instant) {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.drain(cx, link, inet));
+    }
+
+    /// Connections that [`Self::tcp_drain`] has still to deliver.
+    pub fn tcp_undrained(&self) -> usize {
+        self.tcp.undrained()
+    }
+
+    /// Resets every connection, and says what peers have not acknowledged.
+    pub fn tcp_reset_all(&mut self, now: Instant) -> Undelivered {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_all(cx, link, inet))
     }
 
     fn in_tcp<R>(

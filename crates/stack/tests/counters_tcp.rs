@@ -196,14 +196,14 @@ fn what_belongs_to_nothing_is_answered_with_a_reset_but_a_reset_is_not() {
 #[test]
 fn a_reset_counts_at_the_expected_number_only_and_a_late_syn_never() {
     let mut peer = Peer::connected();
-    peer.say_with(Flags::RST, b"", |head| head.sequence = head.sequence + 1);
+    peer.say_with(Flags::RST, b"", |head| head.sequence += 1);
     peer.outside.sent();
     let challenged = all(&[&ARRIVED, &[Counter::TcpChallengesSent], &LEFT]);
     peer.outside.raises(&challenged, &[DropReason::TcpResetUnacceptable]);
     peer.say(Flags::SYN, b"");
     peer.outside.sent();
     peer.outside.raises(&challenged, &[DropReason::TcpSynUnacceptable]);
-    peer.say_with(Flags::ACK, b"", |head| head.acknowledgment = head.acknowledgment + 1);
+    peer.say_with(Flags::ACK, b"", |head| head.acknowledgment += 1);
     peer.outside.sent();
     peer.outside.raises(&challenged, &[DropReason::TcpAckUnacceptable]);
     peer.say(Flags::RST, b"");
@@ -231,7 +231,7 @@ fn what_came_before_and_what_lies_outside_of_the_window_is_dropped_and_acknowled
     peer.say_with(Flags::ACK, b"hello", |head| head.sequence = Seq(1000));
     peer.outside.sent();
     peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpDuplicate]);
-    peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + 0x4000_0000);
+    peer.say_with(Flags::ACK, b"x", |head| head.sequence += 0x4000_0000);
     peer.outside.sent();
     peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpOutOfWindow]);
     peer.say(Flags::PSH, b"");
@@ -263,10 +263,10 @@ fn data_for_a_socket_that_is_closed_resets_its_sender() {
 fn too_many_gaps_are_refused() {
     let mut peer = Peer::connected();
     for number in 0..256 {
-        peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + (2 + 2 * number));
+        peer.say_with(Flags::ACK, b"x", |head| head.sequence += 2 + 2 * number);
     }
     peer.outside.forget();
-    peer.say_with(Flags::ACK, b"x", |head| head.sequence = head.sequence + 2000);
+    peer.say_with(Flags::ACK, b"x", |head| head.sequence += 2000);
     peer.outside.sent();
     peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpReassemblyFull]);
 }

@@ -12,6 +12,7 @@ mod congestion;
 mod connection;
 mod cookie;
 mod demux;
+mod drain;
 mod errors;
 mod input;
 mod listen;
@@ -28,7 +29,11 @@ mod send_queue;
 mod timers;
 mod user;
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
 use core::{hash::Hasher as _, net::SocketAddr};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
@@ -56,6 +61,7 @@ use listen::Listener;
 use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
+pub use drain::Undelivered;
 pub use options::{TcpOption, TcpSettings};
 pub use report::TcpInfo;
 pub use user::Shutdown;
@@ -83,6 +89,8 @@ pub(crate) struct Tcp {
     looped: VecDeque<Key>,
     /// Sockets whose readiness may have changed.
     news: Vec<Key>,
+    /// At the end of the kernel, connections whose peers have not got everything.
+    draining: Option<BTreeSet<Key>>,
     secret: Seed,
     challenges: (u64, u32),
     defaults: Settings,
@@ -96,6 +104,7 @@ impl Tcp {
             ready: Vec::new(),
             looped: VecDeque::new(),
             news: Vec::new(),
+            draining: None,
             secret: random.next_seed(),
             challenges: (0, 0),
             defaults: Settings {
@@ -266,6 +275,7 @@ impl Tcp {
 
     /// After anything that changed a connection: its timer, its place among those that may send, its end.
     fn settle(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
+        self.follow_drain(cx, key);
         let now = cx.now;
         let Some(connection) = self.connection_mut(key) else { return };
         if connection.state == State::Closed {
@@ -451,6 +461,7 @@ impl Tcp {
                     self.demux.disconnect((connection.local, connection.remote), key);
                 }
                 self.on_embryo_gone(key, connection.listener);
+                self.follow_drain(cx, key);
             }
             Some(Socket::Listener(listener)) => self.demux.unbind(listener.local),
             Some(Socket::Idle { local: Some(local), .. }) => self.demux.unbind(local),

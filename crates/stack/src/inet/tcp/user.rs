@@ -378,9 +378,8 @@ impl Tcp {
     ) -> Result<(), Errno> {
         match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Idle { .. } => self.remove(cx, key),
-            Socket::Listener(listener) => {
-                let waiting = core::mem::take(&mut listener.accepted);
-                waiting.into_iter().for_each(|accepted| self.abort(cx, link, inet, accepted));
+            Socket::Listener(_) => {
+                self.reset_waiting(cx, link, inet, key);
                 self.remove(cx, key);
             }
             Socket::Connection(connection) => match connection.state {
@@ -401,6 +400,19 @@ impl Tcp {
             },
         }
         Ok(())
+    }
+
+    /// Resets the connections that wait to be accepted.
+    pub(super) fn reset_waiting(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        inet: &mut Inet,
+        listener: Key,
+    ) {
+        let Some(Socket::Listener(found)) = self.sockets.value_mut(listener) else { return };
+        let waiting = core::mem::take(&mut found.accepted);
+        waiting.into_iter().for_each(|accepted| self.abort(cx, link, inet, accepted));
     }
 
     /// Resets a connection and forgets it.
@@ -475,7 +487,7 @@ impl Connection {
     }
 
     /// A reset that the peer must believe.
-    fn reset(&self) -> Outline {
+    pub(super) fn reset(&self) -> Outline {
         Outline {
             source: self.local,
             destination: self.remote,
