@@ -126,7 +126,7 @@ impl World {
     }
 
     fn pass(&mut self, span: Duration) {
-        self.now = self.now + span;
+        self.now += span;
         self.server.on_timeout(self.now);
         self.client.on_timeout(self.now);
     }
