@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, IoSlice, IoSliceMut, Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
@@ -221,10 +221,10 @@ pub(crate) fn count_trains(socket: &UdpSocket) -> Result<Figures, Failure> {
 }
 
 /// Writes to a TCP sink at [`PEER`] with CUBIC until `limit`; returns the bytes that were taken.
-pub(crate) fn stream(limit: Duration) -> Result<u64, Failure> {
+pub(crate) fn stream(to: [u8; 4], limit: Duration) -> Result<u64, Failure> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_tcp_congestion(b"cubic")?;
-    socket.connect_timeout(&SocketAddrV4::new(PEER.into(), PORT).into(), Duration::from_secs(5))?;
+    socket.connect_timeout(&SocketAddrV4::new(to.into(), PORT).into(), Duration::from_secs(5))?;
     socket.set_write_timeout(Some(Duration::from_secs(5)))?;
     let block = vec![0x55; 1 << 18];
     let until = Instant::now() + limit;
@@ -242,6 +242,32 @@ pub(crate) fn stream(limit: Duration) -> Result<u64, Failure> {
 /// A listener of the host's kernel for [`count_stream`].
 pub(crate) fn listen() -> Result<TcpListener, Failure> {
     Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?)
+}
+
+/// The host's side of one byte there and back: microseconds of each round trip.
+pub(crate) fn requests(count: usize) -> Result<Vec<f64>, Failure> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((PEER, PORT)), Duration::from_secs(5))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begun = Instant::now();
+        stream.write_all(&[0x55])?;
+        stream.read_exact(&mut [0])?;
+        times.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(times)
+}
+
+/// Accepts one stream and sends each of its bytes back.
+pub(crate) fn answer(listener: &TcpListener) -> Result<(), Failure> {
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    let mut byte = [0];
+    while stream.read(&mut byte)? == 1 {
+        stream.write_all(&byte)?;
+    }
+    Ok(())
 }
 
 /// Accepts one stream and counts what it brings, read into a warm buffer.

@@ -17,6 +17,7 @@ mod sink;
 mod smoltcp_arm;
 mod table;
 mod tap_arm;
+mod tcp_arm;
 mod trial;
 mod veth_arm;
 

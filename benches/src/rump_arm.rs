@@ -6,32 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rumpnet::{
-    Bytes, Kernel, Pool, SocketOption, UdpSocket,
-    buffer::{Checksum, Frame, Headers, Offload},
-    link::{self, Link, Signal},
-    proto::CreateOptions,
-    wire::ethernet,
-};
+use rumpnet::{Bytes, Kernel, SocketOption, UdpSocket, proto::CreateOptions, wire::ethernet};
 
 use crate::{
     Failure,
     count::{self, Count},
     kernel_socket::{BATCH, PORT, RECEIVE_BUFFER, SEGMENT, SEGMENTS, SMALL},
-    namespace::{HOST, PEER, PEER_LINK, TAP},
-    peer,
-    sink::Sink,
+    namespace::{HOST, PEER, PEER_LINK},
+    peer, tcp_arm,
     trial::Load,
 };
 
 /// Runs the far side of `load`.
 pub(crate) fn run(load: Load) -> Result<(), Failure> {
-    if load == Load::Sink {
-        return sink();
-    }
     let kernel = boot()?;
     match load {
+        Load::Sink
+        | Load::Stream
+        | Load::StreamSend
+        | Load::StreamGive
+        | Load::Request
+        | Load::RequestPinned => tcp_arm::run(&kernel, load),
         Load::PingPinned | Load::Ping => answer(&kernel),
         Load::UdpReceive | Load::TrainReceive => receive(&kernel),
         Load::UdpSend => send(&kernel, |socket| socket.send(&[0x55; SMALL]).map(drop)),
@@ -102,46 +97,4 @@ fn receive(kernel: &Kernel) -> Result<(), Failure> {
         }
     }
     peer::report(&count.figures())
-}
-
-/// The sink of [`crate::sink`] where TCP stands: super-frames in pooled buffers, frames with headers inline.
-fn sink() -> Result<(), Failure> {
-    let tap = link::tap(TAP)?;
-    tap.set_up(true)?;
-    peer::meet()?;
-    let pool = Pool::default();
-    let mut batch = Vec::new();
-    let mut sink = Sink::default();
-    let mut count = Count::begin();
-    while count.is_running() {
-        tap.receive(&pool, BATCH, &mut batch)?;
-        if batch.is_empty() {
-            wait(&*tap)?;
-        }
-        for received in batch.drain(..) {
-            let outcome = sink.receive(received.bytes());
-            if let Some(answer) = &outcome.answer {
-                send_answer(&*tap, answer.as_slice())?;
-            }
-            if outcome.accepted > 0 {
-                count.add(1, outcome.accepted as u64);
-            }
-        }
-    }
-    peer::report(&count.figures())
-}
-
-fn send_answer(tap: &dyn Link, bytes: &[u8]) -> Result<(), Failure> {
-    let headers = Headers::copy_from(bytes).ok_or("an answer longer than headers may be")?;
-    let offload = Offload { checksum: Checksum::Verified, gso: None };
-    match tap.send(&Frame { headers, offload, ..Frame::default() }) {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-fn wait(tap: &dyn Link) -> Result<(), Failure> {
-    let Signal::Descriptor(fd) = tap.signal() else { return Err("a tap without descriptor".into()) };
-    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(50u16))?;
-    Ok(())
 }

@@ -125,9 +125,42 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         load: Load::Sink,
-        title: "a host's TCP stream into a sink: the host's own, and two that only acknowledge",
+        title: "a TCP stream from the host, read without a copy, beside a bare sink that only acknowledges",
         arms: &[Arm::Veth, Arm::Tap, Arm::Rump],
-        targets: &[ratio(Arm::Rump, Arm::Tap, GBIT, Bound::AtLeast(0.9))],
+        targets: &[
+            ratio(Arm::Rump, Arm::Tap, GBIT, Bound::AtLeast(0.95)),
+            ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.9)),
+        ],
+    },
+    Row {
+        load: Load::Stream,
+        title: "a TCP stream from the host, by reads that copy",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7))],
+    },
+    Row {
+        load: Load::StreamSend,
+        title: "a TCP stream to the host, by writes that copy",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7))],
+    },
+    Row {
+        load: Load::StreamGive,
+        title: "a TCP stream to the host, by writes that hand their bytes over",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::RequestPinned,
+        title: "one byte there and back over TCP, everything on one CPU",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, "rtt_us", Bound::AtMost(1.43))],
+    },
+    Row {
+        load: Load::Request,
+        title: "one byte there and back over TCP, on any CPU",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[],
     },
     Row {
         load: Load::Boot,

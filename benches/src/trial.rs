@@ -77,8 +77,18 @@ words! {
         TrainSend = "train-send",
         /// UDP super-frames from the host, counted where the arm delivers them.
         TrainReceive = "train-receive",
-        /// One TCP stream from the host into a sink.
+        /// One TCP stream from the host into a sink that copies nothing.
         Sink = "sink",
+        /// The same into reads that copy.
+        Stream = "stream",
+        /// One TCP stream to the host, by writes that copy.
+        StreamSend = "stream-send",
+        /// The same by writes that hand their bytes over.
+        StreamGive = "stream-give",
+        /// One byte there and back on one connection, everything on one CPU.
+        RequestPinned = "request-pinned",
+        /// The same on whatever CPUs the host chooses.
+        Request = "request",
         /// Kernels booted one after the other.
         Boot = "boot",
         /// An interface made, given an address, brought up and destroyed.
@@ -105,7 +115,7 @@ impl Load {
 /// Measures `arm` under `load`.
 pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
     peer::limit_lifetime();
-    if load == Load::PingPinned {
+    if matches!(load, Load::PingPinned | Load::RequestPinned) {
         pin()?;
     }
     namespace::leave()?;
@@ -115,7 +125,9 @@ pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
     let mut far = start_peer(arm, load)?;
     match load {
         Load::PingPinned | Load::Ping => measure_ping(&mut far),
-        Load::UdpReceive | Load::TrainReceive | Load::Sink => measure_there(&mut far, load),
+        Load::UdpReceive | Load::TrainReceive | Load::Sink | Load::Stream => measure_there(&mut far, load),
+        Load::StreamSend | Load::StreamGive => measure_stream_here(&mut far),
+        Load::RequestPinned | Load::Request => measure_requests(&mut far),
         _ => measure_here(&mut far, load),
     }
 }
@@ -169,9 +181,23 @@ fn measure_there(far: &mut Peer, load: Load) -> Result<Figures, Failure> {
     match load {
         Load::UdpReceive => kernel_socket::flood(namespace::PEER, count::LOAD)?,
         Load::TrainReceive => kernel_socket::flood_trains(namespace::PEER, count::LOAD)?,
-        _ => kernel_socket::stream(count::LOAD)?,
+        _ => kernel_socket::stream(namespace::PEER, count::LOAD)?,
     };
     far.figures()
+}
+
+/// The far side sends a stream, the host counts.
+fn measure_stream_here(far: &mut Peer) -> Result<Figures, Failure> {
+    let listener = kernel_socket::listen()?;
+    far.tell("go")?;
+    kernel_socket::count_stream(&listener)
+}
+
+/// One byte there and back, again and again.
+fn measure_requests(far: &mut Peer) -> Result<Figures, Failure> {
+    far.tell("go")?;
+    let times = kernel_socket::requests(PINGS)?;
+    Ok(Figures::from([("rtt_us".into(), crate::median(&times))]))
 }
 
 /// The far side sends, the host counts.

@@ -33,7 +33,16 @@ pub(crate) fn run(load: Load) -> Result<(), Failure> {
             peer::meet()?;
             peer::report(&kernel_socket::count_trains(&socket)?)
         }
-        Load::Sink => {
+        Load::StreamSend | Load::StreamGive => {
+            peer::meet()?;
+            kernel_socket::stream(HOST, count::LOAD).map(|_| ())
+        }
+        Load::Request | Load::RequestPinned => {
+            let listener = kernel_socket::listen()?;
+            peer::meet()?;
+            kernel_socket::answer(&listener)
+        }
+        Load::Sink | Load::Stream => {
             let listener = kernel_socket::listen()?;
             peer::meet()?;
             peer::report(&kernel_socket::count_stream(&listener)?)
