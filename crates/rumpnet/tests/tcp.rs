@@ -376,6 +376,15 @@ fn what_cannot_be_delivered_in_time_is_reset_counted_and_told() {
 }
 
 #[test]
+fn a_shutdown_without_patience_resets_its_peers() {
+    let kernel = kernel();
+    let (_ours, mut theirs) = from_us(&kernel);
+    kernel.shutdown();
+    theirs.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    assert_eq!(theirs.read(&mut [0; 9]).expect_err("reset").kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn the_last_handle_resets_its_peers() {
     let kernel = kernel();
     let (ours, mut theirs) = from_us(&kernel);
