@@ -76,7 +76,7 @@ pub struct Ledger {
     all: Vec<u64>,
     ended: u64,
     down: u64,
-    /// Datagrams, of which a super-frame brings many.
+    /// Datagrams and segments, of which a super-frame brings many. What TCP then drops was a segment all the same.
     delivered: u64,
     fragments: u64,
     packets: u64,
@@ -91,7 +91,7 @@ impl Ledger {
         Self {
             all: all.chain(DropReason::ALL.iter().map(|reason| stack.drops(*reason))).collect(),
             ended: drops(INCOMING) + accepted - drops(TAKEN_BACK),
-            delivered: stack.counter(Counter::UdpDelivered),
+            delivered: stack.counter(Counter::UdpDelivered) + stack.counter(Counter::TcpReceived),
             down: drops(&[DropReason::LinkDown, DropReason::LinkNoPort]),
             fragments: stack.counter(Counter::IpFragmentsReceived),
             packets: stack.counter(Counter::IpReceived),

@@ -10,5 +10,6 @@ pub mod frames;
 pub mod ledger;
 pub mod script;
 pub mod stack;
+pub mod tcp;
 pub mod tools;
 pub mod wire;

@@ -107,10 +107,11 @@ fn machine(tree: &Tree) -> Result<(), String> {
     Err(format!("{}\n  apt-get install {}", programs.join(", "), packages.join(" ")))
 }
 
-/// Programs by name, with their packages: what the tests in `tests/` ask for with `require`.
+/// Programs by name, with their packages: what the tests in `tests/`, here and of each crate, ask for with `require`.
 fn required(tree: &Tree) -> BTreeMap<&str, &str> {
     let mut required: BTreeMap<_, _> = ALWAYS.iter().copied().collect();
-    for file in tree.sources.iter().filter(|file| file.path.starts_with("tests/")) {
+    let is_test = |path: &str| path.starts_with("tests/") || path.contains("/tests/");
+    for file in tree.sources.iter().filter(|file| is_test(&file.path)) {
         for call in file.idents("require").filter(|&index| file.has(index + 1, &["("])) {
             let text = |index: usize| {
                 let token = file.tokens.get(index)?;

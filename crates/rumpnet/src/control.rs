@@ -120,8 +120,11 @@ impl Kernel {
         Ok(())
     }
 
-    /// Ends the kernel: all interfaces with a far end are destroyed, side by side, and it is marked as halted.
+    /// Ends the kernel: connections are reset, all interfaces with a far end are destroyed, side by side, and it is marked as halted.
+    ///
+    /// [`Self::shutdown_within`] delivers what was sent before.
     pub fn shutdown(&self) {
+        self.reset_connections();
         let ports: Vec<Arc<Port>> = self.shared.lock().ports.iter().flatten().cloned().collect();
         let names: Vec<_> = ports.iter().map(|port| port.name.clone()).collect();
         drop(ports);

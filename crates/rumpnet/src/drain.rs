@@ -22,9 +22,14 @@ impl Kernel {
             |waker| self.await_drain(waker),
             || self.shared.enter(|stack, _| stack.tcp_undrained()) == 0,
         );
+        let undelivered = self.reset_connections();
+        self.shutdown();
+        undelivered
+    }
+
+    pub(crate) fn reset_connections(&self) -> Undelivered {
         let undelivered = self.shared.enter(|stack, now| stack.tcp_reset_all(now));
         say(&self.shared.log, undelivered);
-        self.shutdown();
         undelivered
     }
 

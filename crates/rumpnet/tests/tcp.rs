@@ -307,8 +307,17 @@ fn slices_are_borrowed_and_handed_over_without_a_copy() {
     reader.join().expect("all arrives");
 }
 
+/// Fails unless a program is there.
+#[track_caller]
+fn require(program: &str, package: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    assert!(is_there, "{program} is missing (package {package})");
+}
+
 #[test]
 fn curl_gets_a_page_from_a_server_of_ours() {
+    require("curl", "curl");
     let kernel = kernel();
     let listener = TcpListener::bind(&kernel, OURS).expect("free");
     let server = thread::spawn(move || {
@@ -329,7 +338,7 @@ fn curl_gets_a_page_from_a_server_of_ours() {
     });
     for _ in 0..3 {
         let ran = Command::new("curl").args(["-sS", "--max-time", "30", "http://10.0.0.2/hello"]).output();
-        let ran = ran.expect("curl is there (package curl)");
+        let ran = ran.expect("it was there");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         assert_eq!(ran.stdout.len(), 600_000);
     }
@@ -373,6 +382,15 @@ fn what_cannot_be_delivered_in_time_is_reset_counted_and_told() {
     drop((ours, kernel));
     let mut all = Vec::new();
     assert_eq!(theirs.read_to_end(&mut all).expect_err("reset").kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_shutdown_without_patience_resets_its_peers() {
+    let kernel = kernel();
+    let (_ours, mut theirs) = from_us(&kernel);
+    kernel.shutdown();
+    theirs.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    assert_eq!(theirs.read(&mut [0; 9]).expect_err("reset").kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

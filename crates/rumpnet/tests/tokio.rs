@@ -10,9 +10,12 @@ use rumpnet::{
     Kernel, Pool,
     buffer::{Frame, Received},
     link::{Link, LinkProperties, Signal, channel},
-    tokio::UdpSocket,
+    tokio::{TcpListener, TcpStream, UdpSocket},
 };
-use tokio::{io::ReadBuf, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadBuf, copy},
+    time::timeout,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -60,6 +63,61 @@ async fn a_read_buffer_is_filled_from_where_it_stands() {
     let arrival = std::future::poll_fn(|cx| receiver.poll_recv_from(cx, &mut buffer));
     timeout(PATIENCE, arrival).await.expect("in time").expect("arrives");
     assert_eq!(buffer.filled(), b"headtail");
+}
+
+#[tokio::test]
+async fn tokios_own_tools_copy_a_stream_there_and_back() {
+    let [one, two] = neighbours();
+    let listener = TcpListener::bind(&two, "10.0.0.2:7").await.expect("free");
+    let echo = tokio::spawn(async move {
+        let (stream, peer) = listener.accept().await.expect("a connection");
+        assert_eq!(stream.peer_addr().expect("connected"), peer);
+        let (mut read, mut write) = stream.into_split();
+        copy(&mut read, &mut write).await.expect("the end comes")
+    });
+    let stream = TcpStream::connect(&one, "10.0.0.2:7").await.expect("answered");
+    let sent: Vec<u8> = (0..5_000_000u32).map(|place| (place / 7) as u8).collect();
+    let (read, mut write) = tokio::io::split(stream);
+    let said = sent.clone();
+    let writer = tokio::spawn(async move {
+        write.write_all(&said).await.expect("the peer reads");
+        write.shutdown().await.expect("connected");
+    });
+    let mut heard = Vec::new();
+    let mut reader = BufReader::new(read);
+    let reading = reader.read_to_end(&mut heard);
+    assert_eq!(timeout(PATIENCE, reading).await.expect("in time").expect("the end comes"), sent.len());
+    assert!(heard == sent, "byte for byte");
+    timeout(PATIENCE, writer).await.expect("in time").expect("no panic");
+    assert_eq!(timeout(PATIENCE, echo).await.expect("in time").expect("no panic"), sent.len() as u64);
+}
+
+#[tokio::test]
+async fn a_stream_is_refused_ended_and_reset_as_tokios_are() {
+    let [one, two] = neighbours();
+    let refused = TcpStream::connect(&one, "10.0.0.2:7").await.map(drop).expect_err("no listener");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    let listener = TcpListener::bind(&two, "10.0.0.2:7").await.expect("free");
+    let mut ours = TcpStream::connect(&one, "10.0.0.2:7").await.expect("answered");
+    let (theirs, _) = listener.accept().await.expect("a connection");
+    let (read, write) = theirs.into_split();
+    drop(write);
+    assert_eq!(timeout(PATIENCE, ours.read(&mut [0; 9])).await.expect("in time").expect("the end"), 0);
+    ours.write_all(b"never read").await.expect("the other direction lives");
+    timeout(PATIENCE, read.readable()).await.expect("in time").expect("open");
+    drop(read);
+    timeout(PATIENCE, ours.readable()).await.expect("in time").expect("open");
+    let error = timeout(PATIENCE, async {
+        loop {
+            if let Err(error) = ours.write(b"x").await {
+                break error;
+            }
+        }
+    });
+    let error = error.await.expect("in time");
+    let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    ours.shutdown().await.expect("over is none to complain about");
 }
 
 /// A link whose end takes as long as the test wants.

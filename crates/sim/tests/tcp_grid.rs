@@ -162,3 +162,47 @@ fn a_queue_on_the_way_that_overflows_slows_both_ends_down_and_loses_nothing() {
         assert!(took < secs(5), "{took:?} for what takes a second");
     });
 }
+
+/// Numbers without order, the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    /// A probability up to a tenth, or none.
+    fn chance(&mut self) -> f64 {
+        if self.throw(2) == 0 { 0.0 } else { self.throw(100) as f64 / 1000.0 }
+    }
+
+    fn conditions(&mut self) -> Conditions {
+        Conditions {
+            latency: ms(self.throw(100)),
+            jitter: ms(self.throw(30)),
+            bandwidth: [None, Some(10_000_000), Some(1_000_000_000)][self.throw(3) as usize],
+            queue: [None, Some(10), Some(100)][self.throw(3) as usize],
+            loss: self.chance(),
+            duplication: self.chance(),
+            reordering: self.chance(),
+            reordering_delay: ms(1 + self.throw(50)),
+            corruption: self.chance() / 4.0,
+            mtu: None,
+        }
+    }
+}
+
+#[test]
+fn on_cables_of_any_kind_every_byte_arrives_and_nothing_is_left() {
+    for seed in 0..100 {
+        scenario(|world| {
+            let mut dice = Dice(seed);
+            let conditions = dice.conditions();
+            let len = dice.throw(200_000) as usize;
+            let offloads = if dice.throw(2) == 0 { Offloads::ALL } else { Offloads::NONE };
+            let (took, _) = run(world, len, offloads, conditions);
+            assert!(took < secs(600), "{seed}: {took:?} for {len} bytes over {conditions:?}");
+        });
+    }
+}

@@ -32,6 +32,8 @@ pub struct Config {
     pub tcp_receive_bytes: u32,
     /// Send buffer of a TCP connection, in bytes (net.inet.tcp.sendspace).
     pub tcp_send_bytes: u32,
+    /// Whether our SYNs ask for explicit congestion notification; a peer's that do are agreed with at all times (net.inet.tcp.ecn.enable).
+    pub tcp_ecn: bool,
     /// Frames that wait at one port (ifq_maxlen).
     pub port_queue: u32,
     /// Bytes that wait at one port.
@@ -97,6 +99,7 @@ impl Config {
             udp_send_bytes: 512 * 1024,
             tcp_receive_bytes: 1024 * 1024,
             tcp_send_bytes: 4 * 1024 * 1024,
+            tcp_ecn: false,
             port_queue: 1024,
             port_queue_bytes: 4 * 1024 * 1024,
             fragment_bytes: 4 * 1024 * 1024,

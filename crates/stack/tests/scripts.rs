@@ -142,3 +142,8 @@ fn patience_ends_as_scripts_say() {
 fn icmp_errors_are_believed_as_scripts_say() {
     run("icmp");
 }
+
+#[test]
+fn congestion_marks_are_echoed_and_answered_as_scripts_say() {
+    run("ecn");
+}

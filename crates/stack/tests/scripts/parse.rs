@@ -1,4 +1,4 @@
-//! Scripts in packetdrill's format, as events. Of the format we read: times, segments, ICMP errors, socket calls, assertions and the option `--mtu`.
+//! Scripts in packetdrill's format, as events. Of the format we read: times, segments, ICMP errors, socket calls, assertions, and the options `--mtu` and `--ecn`.
 
 use rumpnet_wire::icmpv4::{Message, TimeExceededCode, UnreachableCode};
 
@@ -70,16 +70,21 @@ pub(crate) struct Event {
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) mtu: u32,
+    /// Whether our SYNs ask for ECN.
+    pub(crate) ecn: bool,
     pub(crate) events: Vec<Event>,
 }
 
 /// Reads a script; an error names the line.
 pub(crate) fn script(text: &str) -> Result<Script, (usize, String)> {
-    let mut script = Script { mtu: 1500, events: Vec::new() };
+    let mut script = Script { mtu: 1500, ecn: false, events: Vec::new() };
     for (line, text) in statements(text) {
         if let Some(option) = text.strip_prefix("--") {
-            let mtu = option.strip_prefix("mtu=").and_then(|mtu| mtu.parse().ok());
-            script.mtu = mtu.ok_or_else(|| (line, format!("no option is called `{option}`")))?;
+            match option.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?))) {
+                Some(("mtu", mtu)) => script.mtu = mtu,
+                Some(("ecn", asks)) => script.ecn = asks != 0,
+                _ => return Err((line, format!("no option is called `{option}`"))),
+            }
             continue;
         }
         let mut cursor = Cursor::new(&text);

@@ -68,7 +68,7 @@ type Sent = Vec<(Instant, Vec<u8>)>;
 
 fn play(script: &Script) -> Result<Sent, (usize, String)> {
     // once: `run` plays each script twice and compares.
-    let mut world = World::new(script.mtu);
+    let mut world = World::new(script);
     for event in &script.events {
         world
             .step(event)
@@ -80,15 +80,16 @@ fn play(script: &Script) -> Result<Sent, (usize, String)> {
 }
 
 impl World {
-    fn new(mtu: u32) -> Self {
+    fn new(script: &Script) -> Self {
         let start = Instant::from_secs(1000);
-        let mut stack = Stack::boot(Config::default(), *b"scripts of tests", start);
+        let config = Config { tcp_ecn: script.ecn, ..Config::default() };
+        let mut stack = Stack::boot(config, *b"scripts of tests", start);
         let mac = ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]);
         let port = PortConfig {
             kind: LinkKind::Ip,
             link_address: None,
             offloads: Offloads::NONE,
-            mtu,
+            mtu: script.mtu,
             ..PortConfig::ethernet(mac)
         };
         stack.create_interface(start, "tun0", port).expect("a fresh stack has room");

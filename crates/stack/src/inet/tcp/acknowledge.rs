@@ -1,6 +1,6 @@
 //! Acknowledgments: what arrived, what is lost, and what that does to the window (RFC 9293, 5681, 6675, 8985, 9937).
 
-use rumpnet_wire::tcp::{SackBlock, Seq};
+use rumpnet_wire::tcp::{Flags, SackBlock, Seq};
 
 use super::{
     congestion::Acked,
@@ -67,6 +67,9 @@ impl Connection {
         }
         self.test_timeout(advanced, acknowledgment);
         let lost = self.look_for_losses(now, advanced);
+        if !segment.has(Flags::SYN) {
+            self.receive_echo(now, segment, in_flight_before);
+        }
         self.follow_phase(now, acknowledgment, advanced, tally.bytes, lost, in_flight_before, &tally);
         self.rearm_retransmission(now, advanced > 0);
     }
@@ -305,9 +308,13 @@ impl Connection {
         self.phase = Phase::Recovery { recover: self.snd_nxt, prr };
         self.probed = None;
         self.deadlines.probe = None;
+        self.note_reduction();
     }
 
     fn grow(&mut self, now: Instant, advanced: u32, in_flight_before: u32, tally: &Tally) {
+        if self.heard_echo() {
+            return;
+        }
         let window = self.congestion.window();
         // In slow start a window counts as used when half of it was (RFC 7661 section 4.1, as Linux has it).
         let used = if window.in_slow_start() { in_flight_before.saturating_mul(2) } else { in_flight_before };

@@ -10,7 +10,7 @@ use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::{Seq, Timestamps};
 
 use super::{
-    congestion::Algorithm, rack::Rack, reassembly::Reassembly, recovery::Phase, rtt::RoundTrip,
+    congestion::Algorithm, ecn::Marks, rack::Rack, reassembly::Reassembly, recovery::Phase, rtt::RoundTrip,
     scoreboard::Scoreboard, segment::SegmentOptions, send_queue::SendQueue,
 };
 use crate::{
@@ -111,6 +111,8 @@ pub(crate) struct Settings {
     /// Whether the user fixed the receive buffer, so that it does not follow the path.
     pub(crate) receive_fixed: bool,
     pub(crate) reno: bool,
+    /// Whether our SYN asks for explicit congestion notification.
+    pub(crate) ecn: bool,
 }
 
 /// One connection.
@@ -161,6 +163,8 @@ pub(crate) struct Connection {
     pub(super) rtt: RoundTrip,
     pub(super) congestion: Algorithm,
     pub(super) phase: Phase,
+    /// Explicit congestion notification.
+    pub(super) marks: Marks,
     /// Duplicate acknowledgments of a peer without SACK.
     pub(super) duplicate_acks: u32,
     /// Retransmission time-outs in a row.
@@ -263,6 +267,7 @@ impl Connection {
             rtt: RoundTrip::new(),
             congestion: congestion.expect("both names are known"),
             phase: Phase::Open,
+            marks: Marks::default(),
             duplicate_acks: 0,
             expirations: 0,
             waiting_since: now,
@@ -369,7 +374,8 @@ impl Connection {
     pub(crate) fn readiness(&self) -> Readiness {
         let connected = !matches!(self.state, State::SynSent | State::SynReceived);
         let dead = self.state == State::Closed;
-        let room = self.queue.len() < self.settings.send_limit as usize;
+        // A writer is woken for what is worth it: a third of the buffer, as on Linux.
+        let room = self.queue.len() <= self.settings.send_limit as usize / 3 * 2;
         Readiness {
             readable: connected && (self.received_len > 0 || self.is_at_end())
                 || dead

@@ -80,6 +80,7 @@ impl Connection {
             self.snd_wnd = segment.window.into();
             return Verdict::Accepted;
         }
+        self.hear_ecn_answer(segment);
         self.on_acknowledgment(now, segment);
         self.take_syn_window(segment);
         self.state = State::Established;
@@ -287,6 +288,7 @@ impl Connection {
         if !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
             return Err(DropReason::TcpClosed);
         }
+        self.receive_mark(segment);
         let (start, payload) = self.cut_to_window(segment, payload);
         if start != self.rcv_nxt {
             self.ack = AckDue::Now;
@@ -413,6 +415,7 @@ mod tests {
             len,
             gso_size: None,
             options: SegmentOptions::default(),
+            ecn: rumpnet_wire::ip::Ecn::NotCapable,
         }
     }
 

@@ -122,6 +122,7 @@ impl Tcp {
         let mut connection =
             Connection::new(local, remote, State::SynReceived, settings, iss, path.mtu, cx.now);
         connection.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, cx.now);
+        connection.agree_on_ecn(segment);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
         self.enter_connection(key);

@@ -5,7 +5,7 @@
 //! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
 //! News for users are the keys of sockets whose readiness may have changed.
 //!
-//! Not here: SYN cookies, F-RTO, pacing, ECN, urgent data, path MTU discovery beyond what ICMP says, buffers that follow the path.
+//! Not here: pacing, urgent data (it is delivered in line), path MTU discovery beyond what ICMP says, options beyond the MSS in SYN cookies.
 
 mod acknowledge;
 mod congestion;
@@ -13,6 +13,7 @@ mod connection;
 mod cookie;
 mod demux;
 mod drain;
+mod ecn;
 mod errors;
 mod input;
 mod listen;
@@ -122,6 +123,7 @@ impl Tcp {
                 send_limit: config.tcp_send_bytes,
                 receive_fixed: false,
                 reno: false,
+                ecn: config.tcp_ecn,
             },
         }
     }
@@ -411,7 +413,7 @@ impl Tcp {
         };
         let size = connection.segment_size();
         let (outline, payload) = connection.build(now, transmission);
-        let (ttl, tos) = (connection.settings.ttl, connection.settings.tos);
+        let (ttl, tos) = (connection.settings.ttl, connection.type_of_service(transmission));
         if let output::Transmission::Data { again: true, .. } = transmission {
             cx.count(Counter::TcpRetransmitted);
         }

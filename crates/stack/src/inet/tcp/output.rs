@@ -188,6 +188,10 @@ impl Connection {
             Transmission::Acknowledgment => (self.snd_nxt, Flags::ACK, Payload::Empty),
             Transmission::Probe => (self.snd_una - 1, Flags::ACK, Payload::Empty),
         };
+        let flags = match transmission {
+            Transmission::Syn => flags,
+            _ => flags | self.ecn_flags(transmission),
+        };
         let options =
             if transmission == Transmission::Syn { self.syn_options(now) } else { self.options(now) };
         let window = self.advertise(transmission == Transmission::Syn);
@@ -204,11 +208,10 @@ impl Connection {
         (outline, payload)
     }
 
-    const fn syn_flags(&self) -> Flags {
-        match self.state {
-            State::SynSent => Flags::SYN,
-            _ => Flags::SYN.union(Flags::ACK),
-        }
+    fn syn_flags(&self) -> Flags {
+        let asks = self.state == State::SynSent;
+        let flags = if asks { Flags::SYN } else { Flags::SYN | Flags::ACK };
+        flags | self.ecn_setup_flags(asks)
     }
 
     fn build_data(

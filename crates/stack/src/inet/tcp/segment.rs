@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use rumpnet_proto::{Counter, DropReason};
 use rumpnet_wire::{
-    ip::{self, Protocol},
+    ip::{self, Ecn, Protocol},
     ipv4,
     tcp::{Flags, Header, Options, SackBlocks, Seq, TcpOption, Timestamps},
 };
@@ -30,6 +30,8 @@ pub(crate) struct Segment {
     pub(crate) len: u32,
     /// Payload bytes of each segment of a super-frame.
     pub(crate) gso_size: Option<u16>,
+    /// What routers marked.
+    pub(crate) ecn: Ecn,
     pub(crate) options: SegmentOptions,
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn receive(
                 window: header.window,
                 len: packet.len() as u32,
                 gso_size: packet.offload.gso.map(|gso| gso.size),
+                ecn: network.ecn(),
                 options: SegmentOptions::read(&header.options),
             }))
         }

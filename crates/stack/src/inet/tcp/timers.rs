@@ -99,6 +99,7 @@ impl Connection {
             self.congestion.on_timeout(now, in_flight, self.mss);
         }
         self.congestion.window_mut().cwnd = self.mss;
+        self.note_reduction();
         let doubt = Doubt { probed: false, cwnd: before.cwnd, ssthresh: before.ssthresh };
         let doubt = Some(doubt).filter(|_| matches!(self.phase, Phase::Open));
         self.phase = Phase::Loss { recover: self.snd_nxt, doubt };
