@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{ControlError, Errno, Reply, Request};
 
 /// The version of the vocabulary; a peer of another version is refused with EPROTO.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 1;
 
 /// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
