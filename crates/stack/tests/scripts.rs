@@ -147,3 +147,63 @@ fn icmp_errors_are_believed_as_scripts_say() {
 fn congestion_marks_are_echoed_and_answered_as_scripts_say() {
     run("ecn");
 }
+
+/// What running a script by its text comes to.
+fn outcome(text: &str) -> Result<(), (usize, String)> {
+    parse::script(text).and_then(|script| world::run(&script))
+}
+
+const SYN: &str =
+    "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 connect(3, ..., ...) = -1 EINPROGRESS (x)\n";
+
+#[test]
+fn a_segment_that_is_not_the_expected_one_is_named_with_its_line() {
+    let cases = [
+        ("+0 > S 0:0(0) <mss 1459,sackOK,TS val 1 ecr 0,nop,wscale 8>", "the options are wrong"),
+        ("+0 > S. 0:0(0) ack 1 <...>", "the flags are wrong"),
+        ("+0 > S 0:0(0) win 1 <...>", "the window is wrong"),
+        ("+.5 > S 0:0(0) <...>", "the time is wrong"),
+        ("+0 > [ect0] S 0:0(0) <...>", "the ECN mark is wrong"),
+        ("+0 > S 0:0(0)", "the options are wrong"),
+    ];
+    for (line, reason) in cases {
+        let (number, told) = outcome(&format!("{SYN}{line}\n")).expect_err("it does not hold");
+        assert_eq!(number, 3, "{line}");
+        assert!(told.contains(line) && told.contains(reason), "{told}");
+        assert!(told.contains("S 0:0(0) win 65535 <mss 1460,sackOK,"), "{told}");
+    }
+}
+
+#[test]
+fn segments_that_no_line_expects_and_those_that_never_come_are_faults() {
+    let (_, told) = outcome(SYN).expect_err("the SYN is not in the script");
+    assert!(told.contains("which no line expects"), "{told}");
+    let late = format!("{SYN}+0 > S 0:0(0) <...>\n2 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4\n");
+    let (number, told) = outcome(&late).expect_err("nor is the one that repeats it");
+    assert!(number == 4 && told.contains("at 1.000000, which no line expects"), "{told}");
+    let none = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+1 > S 0:0(0) <...>\n";
+    let (_, told) = outcome(none).expect_err("nothing is sent");
+    assert!(told.contains("nothing until 1.002000"), "{told}");
+}
+
+#[test]
+fn calls_and_assertions_that_do_not_hold_are_faults() {
+    for (line, reason) in [
+        ("0 listen(3, 1) = 0", "EBADF"),
+        ("0 %{ assert sockets == 1 }%", "is 0, not == 1"),
+        ("0 %{ assert TcpReceived == 1 and sockets == 0 }%", "is 0, not == 1"),
+        ("0...1 accept(3, ..., ...) = 4", "the end of `0...1 accept"),
+    ] {
+        let (_, told) = outcome(line).expect_err("it does not hold");
+        assert!(told.contains(reason), "{line}: {told}");
+    }
+}
+
+#[test]
+fn lines_that_make_no_sense_are_told() {
+    for line in
+        ["0 > X 0:0(0)", "0 < . 1:5(1) ack 1", "0 < . 1:1(0)", "0 frob(3) = 0", "x > S 0:0(0)", "--speed=9"]
+    {
+        assert!(outcome(line).is_err(), "{line}");
+    }
+}

@@ -30,6 +30,9 @@ use options::{Options, host_end, preset};
 /// Stack of the thread that waits for signals.
 const SIGNAL_STACK_BYTES: usize = 64 * 1024;
 
+/// For how long an ending kernel's peers may take to acknowledge what was sent.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
 pub(crate) fn command() -> Command {
     Command::new("server")
         .about("Run a kernel and serve it, until it is halted or a signal comes")
@@ -128,7 +131,8 @@ impl Running {
         self.kernel.wait_halt(None);
         let _told = process::notify("STOPPING=1");
         self.server.stop();
-        self.kernel.shutdown();
+        // What is lost is told where everything is told.
+        let _told = self.kernel.shutdown_within(DRAIN_PATIENCE);
     }
 }
 

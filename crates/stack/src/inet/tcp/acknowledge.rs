@@ -60,6 +60,10 @@ impl Connection {
             (self.expirations, self.waiting_since) = (0, now);
             self.soft_error = None;
         }
+        if self.snd_wnd == 0 {
+            // As long as a peer with a closed window answers, the connection lives (RFC 9293 section 3.8.6.1, MUST-37).
+            self.expirations = 0;
+        }
         self.follow_tail_probe(now, segment, (advanced, in_flight_before), needless);
         if !self.sack_permitted {
             let repeats = advanced == 0 && segment.space() == 0 && !moved && !self.board.is_empty();
@@ -193,14 +197,14 @@ impl Connection {
             // Step 3b: it was.
             let window = self.congestion.window_mut();
             (window.cwnd, window.ssthresh) = (doubt.cwnd, doubt.ssthresh);
-            self.phase = Phase::Open;
+            (self.phase, self.free_segments) = (Phase::Open, 0);
         } else {
             // Steps 2a and 3a: it was not.
             if doubt.probed {
                 self.board.mark_lost(|sent| sent.end.is_at_or_before(recover));
                 self.congestion.window_mut().cwnd = 3 * self.mss;
             }
-            self.phase = Phase::Loss { recover, doubt: None };
+            (self.phase, self.free_segments) = (Phase::Loss { recover, doubt: None }, 0);
         }
     }
 
