@@ -163,6 +163,22 @@ fn a_queue_on_the_way_that_overflows_slows_both_ends_down_and_loses_nothing() {
     });
 }
 
+#[test]
+fn an_mtu_that_changes_in_mid_flow_changes_no_byte() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        pair.cable.set_offloads(Offloads::NONE).set(|present| *present = cable(20_000_000, ms(5)));
+        let (client, server) = (pair.a.clone(), pair.b.clone());
+        let done = pair.a.spawn(async move { exchange(client, server, 2_000_000).await });
+        for mtu in [1000, 1500, 576, 9000, 1400] {
+            world.run_for(ms(150));
+            pair.virt_a.mtu(mtu);
+            pair.virt_b.mtu(mtu);
+        }
+        assert!(world.block_on(done) < secs(10));
+    });
+}
+
 /// Numbers without order, the same for the same seed.
 struct Dice(u64);
 

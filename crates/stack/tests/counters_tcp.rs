@@ -1,7 +1,7 @@
 //! Every counter and every reason of TCP, raised by segments made by hand.
 
 use rumpnet_proto::{Counter, DropReason, Request};
-use rumpnet_stack::{Config, PortConfig, Shutdown, SocketId};
+use rumpnet_stack::{Config, Offloads, PortConfig, Shutdown, SocketId};
 use rumpnet_wire::{
     ethernet::{self, EtherType},
     icmpv4::{Message, UnreachableCode},
@@ -76,7 +76,10 @@ fn all(parts: &[&[Counter]]) -> Vec<Counter> {
 
 impl Peer {
     fn listening(config: Config) -> Self {
-        let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+        Self::at(Outside::with(config, PortConfig::ethernet(OUR_MAC)))
+    }
+
+    fn at(mut outside: Outside) -> Self {
         let listener = outside.stack.tcp_open().expect("room");
         outside.stack.tcp_bind(listener, ([0, 0, 0, 0], 80).into()).expect("free");
         outside.stack.tcp_listen(listener, 4).expect("bound");
@@ -85,7 +88,11 @@ impl Peer {
 
     /// A connection whose SYN had these options.
     fn connected_with(options: &[TcpOption<'_>]) -> Self {
-        let mut peer = Self::listening(quiet());
+        Self::listening(quiet()).connect(options)
+    }
+
+    fn connect(self, options: &[TcpOption<'_>]) -> Self {
+        let mut peer = self;
         options.iter().for_each(|option| peer.options.push(option).expect("room"));
         let syn = Header { options: peer.options, ..head(5000, 999, 0, Flags::SYN) };
         peer.outside.receive(frame(&bytes(&syn, b"")));
@@ -236,6 +243,42 @@ fn what_came_before_and_what_lies_outside_of_the_window_is_dropped_and_acknowled
     peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpOutOfWindow]);
     peer.say(Flags::PSH, b"");
     peer.outside.raises(&ARRIVED, &[DropReason::TcpUnexpected]);
+}
+
+#[test]
+fn the_acknowledgment_in_a_repeated_segment_counts() {
+    let mut peer = Peer::connected();
+    peer.say(Flags::ACK, b"hello");
+    peer.send(b"answer");
+    peer.outside.forget();
+    // He repeats himself, since our acknowledgment was lost, but has heard us.
+    peer.say_with(Flags::ACK, b"hello", |head| {
+        head.sequence = Seq(1000);
+        head.acknowledgment += 6;
+    });
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpDuplicate]);
+    let info = peer.outside.stack.tcp_info(peer.socket()).expect("connected");
+    assert_eq!(info.path.in_flight, 0, "nothing is to be sent again");
+}
+
+#[test]
+fn data_with_sack_blocks_still_fits_the_path() {
+    let port = PortConfig { offloads: Offloads::NONE, ..PortConfig::ethernet(OUR_MAC) };
+    let agreed = [TcpOption::MaximumSegmentSize(1460), TcpOption::SackPermitted];
+    let mut peer = Peer::at(Outside::with(quiet(), port)).connect(&agreed);
+    peer.options = Options::EMPTY;
+    for gap in [10, 30] {
+        peer.say_with(Flags::ACK, b"x", |head| head.sequence += gap);
+    }
+    peer.outside.forget();
+    peer.send(&[7; 4000]);
+    let sent = peer.outside.sent();
+    // Two blocks and their head take twenty bytes from the payload of a full segment.
+    let lens: Vec<_> = sent.iter().map(Vec::len).collect();
+    assert_eq!(lens[..2], [1514, 1514]);
+    assert_eq!(read(&sent[0]).options.as_bytes().len(), 20);
+    assert_eq!(peer.outside.stack.drops(DropReason::Ipv4MessageSize), 0);
 }
 
 #[test]

@@ -339,6 +339,12 @@ impl Connection {
         self.mss = fits.saturating_sub(options).max(32);
     }
 
+    /// Our own link has become narrower: what is sent from now on fits it. A wider one may be followed by a narrow path, and changes nothing.
+    pub(super) fn fit_link(&mut self, mtu: u32) {
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
+        self.mss = self.mss.min(mtu.saturating_sub(HEADERS + options).max(32));
+    }
+
     /// The window that may be under way now.
     pub(super) const fn cwnd(&self) -> u32 {
         match &self.phase {

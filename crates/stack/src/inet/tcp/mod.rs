@@ -286,12 +286,12 @@ impl Tcp {
         connection.arm_persistence(now);
         if connection.has_something_to_send() && !connection.listed {
             let path = inet.determine_path(cx, link, connection.remote.ip(), Some(connection.local.ip()));
-            let port =
-                path.ok().map(|path| link.interfaces.by_index(path.interface).and_then(|found| found.port));
-            let Some(port) = port else {
+            let Ok(path) = path else {
                 // Without a way it is tried again when its timer says so.
                 return self.rearm(cx, key);
             };
+            connection.fit_link(path.mtu);
+            let port = link.interfaces.by_index(path.interface).and_then(|found| found.port);
             connection.listed = true;
             self.list(link, port, key);
         }
