@@ -32,20 +32,8 @@ pub(super) const WINDOW_SHIFT: u8 = 8;
 /// The greatest receive window.
 pub(super) const MAX_WINDOW: u32 = 65_535 << WINDOW_SHIFT;
 
-/// Where a connection stands (RFC 9293 section 3.3.2); LISTEN is another thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    SynSent,
-    SynReceived,
-    Established,
-    FinWait1,
-    FinWait2,
-    CloseWait,
-    Closing,
-    LastAck,
-    TimeWait,
-    Closed,
-}
+/// Where a connection stands (RFC 9293 section 3.3.2); in LISTEN is a [`super::listen::Listener`], not a connection.
+pub(crate) use rumpnet_proto::TcpState as State;
 
 /// Whether an acknowledgment is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

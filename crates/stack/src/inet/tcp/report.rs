@@ -50,7 +50,7 @@ impl Connection {
             receive_queue: self.received_len as u32,
             send_queue: self.queue.len() as u32,
             connection: Some(self.path_report()),
-            ..empty(self.state.report())
+            ..empty(self.state)
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use rumpnet_proto::{Counter, Errno, TcpState};
+use rumpnet_proto::{Counter, Errno};
 use rumpnet_wire::tcp::{Flags, Options};
 
 use super::{
@@ -34,24 +34,6 @@ pub enum Shutdown {
     Write,
     /// Both.
     Both,
-}
-
-impl State {
-    /// As a report names it.
-    pub(crate) const fn report(self) -> TcpState {
-        match self {
-            Self::SynSent => TcpState::SynSent,
-            Self::SynReceived => TcpState::SynReceived,
-            Self::Established => TcpState::Established,
-            Self::FinWait1 => TcpState::FinWait1,
-            Self::FinWait2 => TcpState::FinWait2,
-            Self::CloseWait => TcpState::CloseWait,
-            Self::Closing => TcpState::Closing,
-            Self::LastAck => TcpState::LastAck,
-            Self::TimeWait => TcpState::TimeWait,
-            Self::Closed => TcpState::Closed,
-        }
-    }
 }
 
 impl Connection {
@@ -453,7 +435,7 @@ impl Tcp {
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
     pub(crate) fn info(&self, key: Key) -> Result<TcpInfo, Errno> {
         let connection = self.connection(key).ok_or(Errno::NotConn)?;
-        Ok(TcpInfo { state: connection.state.report(), path: connection.path_report() })
+        Ok(TcpInfo { state: connection.state, path: connection.path_report() })
     }
 
     /// poll(2) on one socket; one that is closed is ready for everything.
