@@ -1,5 +1,6 @@
 //! Sockets for threads, shaped as `std::net`'s: their calls wait in place.
 
+#[macro_use]
 mod mode;
 mod tcp_listener;
 mod tcp_stream;

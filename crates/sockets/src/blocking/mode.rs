@@ -11,6 +11,37 @@ use rumpnet_stack::Endpoint;
 
 use crate::{Interest, Wait};
 
+/// The methods of every socket whose calls wait; its field `mode` says how.
+macro_rules! waiting_options {
+    () => {
+        /// Whether calls answer WouldBlock instead of waiting.
+        pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
+            self.mode.set_nonblocking(nonblocking);
+            Ok(())
+        }
+
+        /// How long receive calls wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
+        pub fn set_read_timeout(&self, patience: Option<std::time::Duration>) -> std::io::Result<()> {
+            self.mode.set_patience(crate::Interest::Readable, patience)
+        }
+
+        /// How long send calls wait for room (SO_SNDTIMEO).
+        pub fn set_write_timeout(&self, patience: Option<std::time::Duration>) -> std::io::Result<()> {
+            self.mode.set_patience(crate::Interest::Writable, patience)
+        }
+
+        /// How long receive calls wait.
+        pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+            Ok(self.mode.patience(crate::Interest::Readable))
+        }
+
+        /// How long send calls wait for room.
+        pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+            Ok(self.mode.patience(crate::Interest::Writable))
+        }
+    };
+}
+
 /// Whether calls wait, and for how long.
 #[derive(Default)]
 pub(crate) struct Mode {

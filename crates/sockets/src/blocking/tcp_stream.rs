@@ -80,36 +80,11 @@ impl<N: Wait> TcpStream<N> {
         self.when(Interest::Writable, || self.tcp.send_bytes(bytes.clone()))
     }
 
-    /// Whether calls answer WouldBlock instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.mode.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// How long reads wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
-    pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.mode.set_patience(Interest::Readable, patience)
-    }
-
-    /// How long writes wait for room (SO_SNDTIMEO).
-    pub fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.mode.set_patience(Interest::Writable, patience)
-    }
-
-    /// How long reads wait.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.mode.patience(Interest::Readable))
-    }
-
-    /// How long writes wait for room.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.mode.patience(Interest::Writable))
-    }
-
     fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
         self.mode.when(self.tcp.net(), self.tcp.endpoint(), interest, call)
     }
 
+    waiting_options!();
     stream_options!();
 }
 

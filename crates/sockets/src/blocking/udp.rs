@@ -1,6 +1,6 @@
 //! UDP sockets for threads, shaped as `std::net`'s.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use rumpnet_stack::SocketOption;
@@ -95,31 +95,7 @@ impl<N: Wait> UdpSocket<N> {
         self.udp.peer_addr()
     }
 
-    /// Whether calls answer WouldBlock instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.mode.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// How long receive calls wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
-    pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.mode.set_patience(Interest::Readable, patience)
-    }
-
-    /// How long send calls wait for room (SO_SNDTIMEO).
-    pub fn set_write_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.mode.set_patience(Interest::Writable, patience)
-    }
-
-    /// How long receive calls wait.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.mode.patience(Interest::Readable))
-    }
-
-    /// How long send calls wait for room.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.mode.patience(Interest::Writable))
-    }
+    waiting_options!();
 
     /// Whether broadcasts may be sent (SO_BROADCAST).
     pub fn set_broadcast(&self, may: bool) -> io::Result<()> {
