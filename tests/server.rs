@@ -260,27 +260,27 @@ deaf = connect()
 deaf.setblocking(False)
 try:
     for _ in range(100000):
-        deaf.send(b"\x00\x02\x07\x00")
+        deaf.send(b"\x00\x01\x07\x00")
 except BlockingIOError:
     pass
 # Another version is told so, with call number 0.
 other = connect()
 other.send(b"\x00\x63\x07\x00")
 answer = other.recv(65536)
-assert answer[:3] == b"\x00\x02\x00", answer
+assert answer[:3] == b"\x00\x01\x00", answer
 assert other.recv(65536) == b""
 for _ in range(300):
     one = connect()
     try:
-        one.send(b"\x00\x02" + random.randbytes(random.randrange(0, 200)))
+        one.send(b"\x00\x01" + random.randbytes(random.randrange(0, 200)))
         one.recv(65536)
     except OSError:
         pass
     one.close()
 long = connect()
 try:
-    long.send(b"\x00\x02" + bytes(70000))
-    assert long.recv(65536)[:3] == b"\x00\x02\x00"
+    long.send(b"\x00\x01" + bytes(70000))
+    assert long.recv(65536)[:3] == b"\x00\x01\x00"
 except OSError:
     pass
 said = subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True, timeout=10)
