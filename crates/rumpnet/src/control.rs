@@ -55,7 +55,12 @@ impl Kernel {
     /// EINVAL for a name that no cloner takes, EEXIST, and what the host refuses, with a hint.
     pub fn create_with(&self, name: &str, options: &CreateOptions) -> Result<(), ControlError> {
         let refuse = |errno| ControlError::new(Operation::CreateInterface, name, errno);
-        let kind = self.shared.lock().stack.may_create(name)?;
+        let kind = self.shared.lock().stack.may_create(name).map_err(|error| match error.errno {
+            Errno::Inval => {
+                error.with_hint("a kind and a number, such as virt0; ifconfig -C lists the kinds")
+            }
+            _ => error,
+        })?;
         if kind == LinkKind::Loopback {
             let request = Request::CreateInterface { name: name.into(), options: CreateOptions::default() };
             return self.ask_stack(request).map(drop);
