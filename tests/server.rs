@@ -644,4 +644,12 @@ fn what_is_no_command_is_refused_and_help_is_success() {
     assert!(help.contains("ifconfig") && help.contains("RUMP_SERVER"), "{help}");
     assert!(rump("", "--version").ok().starts_with("rump "));
     assert!(rump("", "server --help").ok().contains("--preset"));
+    for words in ["", "ping", "server", "host tap create"] {
+        assert_eq!(
+            rump("", &format!("help {words}")).ok(),
+            rump("", &format!("{words} --help")).ok(),
+            "{words}"
+        );
+    }
+    rump("", "help nonsense").refused();
 }
