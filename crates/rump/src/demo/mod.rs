@@ -124,7 +124,10 @@ fn watch(terminal: &Terminal, kernel: &Kernel) {
     let mut meter = Meter::new(kernel);
     while !terminal.is_interrupted() && !kernel.wait_halt(Some(Duration::ZERO)) {
         console::run(terminal.sleep(TICK));
-        if is_drawn && output::print(&format!("{}{}", meter::REDRAW, meter.line(kernel))).is_err() {
+        // An interrupt has ended the wait: what would be said of so short a time is not a rate.
+        let is_over = terminal.is_interrupted();
+        if is_drawn && !is_over && output::print(&format!("{}{}", meter::REDRAW, meter.line(kernel))).is_err()
+        {
             return;
         }
     }
