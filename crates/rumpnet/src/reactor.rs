@@ -242,6 +242,11 @@ impl Reactor {
         kernel.follow_link(port);
     }
 
+    /// A link's descriptor is another file now, of which the poller knows nothing.
+    pub(crate) fn expect_again(&self, port: &Port) {
+        port.deaf.store(true, Ordering::Release);
+    }
+
     /// Listens again to a link whose far end came back.
     pub(crate) fn listen_again(&self, port: &Port) {
         if port.deaf.swap(false, Ordering::AcqRel) {
