@@ -315,6 +315,15 @@ fn one_that_may_not_be_made_is_enxio_and_says_how() {
 }
 
 #[test]
+fn a_tun_that_may_not_be_made_is_made_as_it_says() {
+    alone();
+    let options = TapOptions { layer: Layer::Ip, create: false, ..TapOptions::new("tun0") };
+    let hint = Tap::open(&options).unwrap_err().hint.unwrap();
+    run("sh", &["-c", hint.strip_suffix(" (as root)").unwrap()]);
+    assert_eq!(Tap::open(&options).unwrap().layer(), Layer::Ip);
+}
+
+#[test]
 fn a_queue_of_a_multi_queue_tap_is_attached_as_one() {
     alone();
     run("ip", &["tuntap", "add", "dev", "tap0", "mode", "tap", "multi_queue"]);

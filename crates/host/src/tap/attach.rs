@@ -33,7 +33,8 @@ pub(super) fn open(options: &TapOptions) -> Result<Tap, HostError> {
     let fail = |operation, errno| explained(operation, &options.name, options.layer, errno);
     let control = Control::open().map_err(|errno| fail(Operation::Find, errno))?;
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = open_file(NODE, flags, Mode::empty()).map_err(|errno| refused_node(errno, &options.name))?;
+    let fd = open_file(NODE, flags, Mode::empty())
+        .map_err(|errno| refused_node(errno, &options.name, options.layer))?;
     let (request, existed) =
         attach(fd.as_fd(), &control, options).map_err(|errno| fail(Operation::Attach, errno))?;
     Ok(Tap {
@@ -269,23 +270,33 @@ impl Granted {
 }
 
 /// Why the node could not be opened, and what helps.
-fn refused_node(errno: Errno, name: &str) -> HostError {
+fn refused_node(errno: Errno, name: &str, layer: Layer) -> HostError {
     let error = HostError::new(Operation::OpenNode, NODE, errno);
     match errno {
         Errno::NOENT | Errno::NODEV | Errno::NXIO => {
             error.with_hint("modprobe tun; mkdir -p /dev/net; mknod /dev/net/tun c 10 200 (a container needs --device /dev/net/tun)")
         }
         Errno::ACCESS | Errno::PERM => {
-            error.with_hint(format!("chmod 666 /dev/net/tun, then {}", creating(name)))
+            error.with_hint(format!("chmod 666 /dev/net/tun, then {}", creating(name, layer)))
         }
         _ => error,
     }
 }
 
-/// The command with which root makes a tap for this user.
-fn creating(name: &str) -> String {
-    let name = if name.is_empty() || name.contains('%') { "tap0" } else { name };
-    format!("rump host tap create {name} --owner {} --up (as root)", machine::user())
+/// The command with which root makes a tap or tun for this user.
+fn creating(name: &str, layer: Layer) -> String {
+    let is_numbered = name.is_empty() || name.contains('%');
+    let user = machine::user();
+    match layer {
+        Layer::Ethernet => {
+            let name = if is_numbered { "tap0" } else { name };
+            format!("rump host tap create {name} --owner {user} --up (as root)")
+        }
+        Layer::Ip => {
+            let name = if is_numbered { "tun0" } else { name };
+            format!("ip tuntap add dev {name} mode tun user {user} && ip link set {name} up (as root)")
+        }
+    }
 }
 
 /// An errno of an operation on the tap `name`, with what helps.
@@ -303,7 +314,7 @@ pub(super) fn explained(operation: Operation, name: &str, layer: Layer, errno: E
         (Operation::Attach, Errno::INVAL) => {
             error.with_hint(format!("an interface of this name that is no {kind}, or a malformed name"))
         }
-        (Operation::Attach, Errno::PERM | Errno::NXIO) => error.with_hint(creating(name)),
+        (Operation::Attach, Errno::PERM | Errno::NXIO) => error.with_hint(creating(name, layer)),
         (Operation::Attach, Errno::NODEV) => error.with_hint("modprobe tun"),
         (Operation::Find, Errno::NODEV) => {
             error.with_hint("it has been deleted, or is in a network namespace out of our reach")
@@ -313,7 +324,9 @@ pub(super) fn explained(operation: Operation, name: &str, layer: Layer, errno: E
         (Operation::SetQueueLength, Errno::PERM) => {
             error.with_hint(format!("ip link set {name} txqueuelen N (as root)"))
         }
-        (Operation::SetOwner | Operation::SetPersistence, Errno::PERM) => error.with_hint(creating(name)),
+        (Operation::SetOwner | Operation::SetPersistence, Errno::PERM) => {
+            error.with_hint(creating(name, layer))
+        }
         _ => error,
     }
 }
