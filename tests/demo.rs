@@ -138,6 +138,12 @@ fn a_tap_that_was_there_is_left_alone_unless_it_is_named() {
     demo.end("INT");
     let left = namespace.sh("ip addr show tap0").ok();
     assert!(!left.contains("10.0.0.1"), "{left}");
+    let refused = namespace.rump("demo --require tap --tap lo").refused();
+    assert!(
+        refused.contains("Invalid argument (os error 22) (an interface of this name that is no tap"),
+        "{refused}"
+    );
+    assert!(!refused.contains("what lifts it"), "{refused}");
 }
 
 #[test]
