@@ -180,15 +180,16 @@ fn a_tap_deleted_under_a_kernel_is_noticed_and_virt_can_be_made_again() {
 fn a_deleted_tap_that_is_made_anew_carries_frames_again() {
     let namespace = Namespace::new();
     let server = up(&namespace);
+    server.rump("ifconfig virt0 mtu 1400").ok();
     for round in 1..=3 {
         namespace.sh("ip link delete tap0").ok();
         eventually("the link is down", || server.rump("ifconfig virt0").ok().contains("linkstate: down"));
-        namespace.sh("ip tuntap add tap0 mode tap && ip link set tap0 mtu 1400").ok();
+        namespace.sh("ip tuntap add tap0 mode tap").ok();
         namespace.sh("ip addr add 10.0.0.1/24 dev tap0 && ip link set tap0 up").ok();
         eventually("the link is up", || server.rump("ifconfig virt0").ok().contains("linkstate: up"));
         eventually("pings are answered", || namespace.sh("ping -c 1 -W 1 10.0.0.2").status == 0);
         assert!(server.rump("ping -c 1 -w 5 10.0.0.1").ok().contains(" 0.0% packet loss"));
-        assert!(namespace.sh("ip link show tap0").ok().contains("mtu 1500"), "that of virt0");
+        eventually("the MTU is ours", || namespace.sh("ip link show tap0").ok().contains("mtu 1400"));
         let told = server.rump("dmesg").ok();
         assert_eq!(told.matches("attached again").count(), round, "{told}");
     }
@@ -233,6 +234,25 @@ for _ in range(4000):
         assert!(said.contains("host: tap0, ") && said.contains(" packets dropped there"), "{words}: {said}");
         assert!(!said.contains("host: tap0, 0 packets"), "{words}: {said}");
     }
+}
+
+#[test]
+fn a_descriptor_of_a_running_interface_is_not_taken_for_an_inherited_one() {
+    let namespace = Namespace::new();
+    let ends: Vec<String> = (3..64).map(|number| format!("--tap=virt{number}=fd:{number}")).collect();
+    let server = Server::start(&namespace, &ends.iter().map(String::as_str).collect::<Vec<_>>());
+    server.rump("ifconfig virt0 create").ok();
+    server.rump("ifconfig virt0 inet 10.0.0.2/24").ok();
+    namespace.sh("ip addr add 10.0.0.1/24 dev tap0").ok();
+    let descriptors = format!("/proc/{}/fd", server.pid());
+    let is_tap = |number: &u32| {
+        let end = std::fs::read_link(format!("{descriptors}/{number}"));
+        end.is_ok_and(|end| end.ends_with("tun"))
+    };
+    let number = (3..64).find(is_tap).expect("virt0 has a tap");
+    let refused = server.rump(&format!("ifconfig virt{number} create")).refused();
+    assert!(refused.contains("Device busy") && refused.contains("the end of virt0"), "{refused}");
+    namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rumpnet_wire::ethernet;
 
 use crate::{
     Kernel, closing,
-    host_end::{self, unusable},
+    host_end::{self, descriptor, unusable},
     link::Link,
     port::Port,
     wait::Deadline,
@@ -75,6 +75,9 @@ impl Kernel {
             return self.ask_stack(request).map(drop);
         }
         let end = self.host_ends.determine(name, options.host_end.as_deref(), kind).map_err(refuse)?;
+        if let Some(holder) = descriptor(&end).and_then(|number| self.shared.reactor.holder(number)) {
+            return Err(refuse(Errno::Busy).with_hint(format!("{end} is the end of {holder}")));
+        }
         let link = host_end::open(name, &end, kind)?;
         self.attach(name, Box::new(link), options.link_address)
     }

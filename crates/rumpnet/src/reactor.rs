@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io, mem,
-    os::fd::BorrowedFd,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -257,6 +257,17 @@ impl Reactor {
                 port.deaf.store(true, Ordering::Release);
             }
         }
+    }
+
+    /// The interface that polls descriptor `number`, which thus was not inherited for another.
+    pub(crate) fn holder(&self, number: RawFd) -> Option<String> {
+        let sources = lock(&self.state).sources.clone();
+        let ports = sources.into_iter().flatten().filter_map(|source| match source {
+            Source::Port(port) => port.upgrade(),
+            Source::Watch(_) => None,
+        });
+        let is_its = |port: &Arc<Port>| matches!(port.link().signal(), Signal::Descriptor(fd) if fd.as_raw_fd() == number);
+        ports.into_iter().find(is_its).map(|port| port.name.clone())
     }
 
     /// Begins to look at a port.
