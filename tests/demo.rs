@@ -158,6 +158,7 @@ fn an_ordinary_user_gets_a_namespace_of_his_own_and_the_way_into_it() {
     let said = demo.said();
     assert!(said.contains("The host refuses a tap: ") && said.contains("what lifts it: "), "{said}");
     assert!(said.contains("-U -n --preserve-credentials ping 10.0.0.2"), "{said}");
+    assert!(said.contains("XDG_RUNTIME_DIR names no place for its socket"), "{said}");
     ping_as_told(&said, NOBODY);
     assert_eq!(namespace.sh("ip addr").ok(), before);
     demo.end("INT");

@@ -99,6 +99,8 @@ fn show(stage: Stage, listener: Option<Listener>, interrupt: Interrupt) -> Statu
         listener.and_then(|listener| Server::start(listener, set.kernel.clone(), Limits::default()).ok());
     if let (Some(url), Some(_)) = (&url, &server) {
         text += &format!("  {} --server {url} ifconfig -a\n", locate::program());
+    } else if locate::runtime_directory().is_none() {
+        text += "Other commands cannot ask it: XDG_RUNTIME_DIR names no place for its socket.\n";
     }
     text += "Ctrl-C ends it and undoes everything.\n";
     let terminal = Terminal::of_kernel(set.kernel.clone(), interrupt);
