@@ -154,7 +154,11 @@ fn a_tap_that_goes_down_and_up_again_is_noticed_and_recovers() {
     let state = |wanted: &str| server.rump("ifconfig virt0").ok().contains(&format!("linkstate: {wanted}"));
     namespace.sh("ip link set tap0 down").ok();
     eventually("the link is down", || state("down"));
+    let refused = || server.interface("virt0").pointer("/interfaces/0/output/errors").cloned();
+    let before = refused();
+    assert!(before.is_some());
     assert_ne!(server.rump("ping -c 1 -w 2 10.0.0.1").status, 0);
+    assert_ne!(refused(), before, "what the host refuses is counted");
     namespace.sh("ip link set tap0 up").ok();
     eventually("the link is up", || state("up"));
     eventually("pings are answered", || namespace.sh("ping -c 1 -W 1 10.0.0.2").status == 0);
