@@ -79,8 +79,12 @@ impl Stream {
         while result.is_ok()
             && let Some(batch) = capture.next(None)
         {
-            batch.iter().for_each(|packet| writer.add(packet));
-            result = out.write_all(&writer.take());
+            // Each packet is let go when it is written, so that a slow reader's batch is not kept twice.
+            result = batch.into_iter().try_for_each(|packet| {
+                writer.add(&packet);
+                if writer.is_worth_writing() { out.write_all(&writer.take()) } else { Ok(()) }
+            });
+            result = result.and_then(|()| out.write_all(&writer.take()));
         }
         let (_, overruns) = self.finish();
         if result.is_ok() {
