@@ -168,6 +168,21 @@ fn a_tap_that_goes_down_and_up_again_is_noticed_and_recovers() {
 }
 
 #[test]
+fn a_tap_that_went_down_among_more_news_than_the_host_keeps_is_down() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    namespace.sh(&format!("kill -STOP {}", server.pid())).ok();
+    let flood = "for mtu in $(seq 1000 1999); do echo link set tap0 mtu $mtu; done | ip -b -";
+    namespace.sh(flood).ok();
+    namespace.sh("ip link set tap0 down").ok();
+    namespace.sh(&format!("kill -CONT {}", server.pid())).ok();
+    eventually("the link is down", || server.rump("ifconfig virt0").ok().contains("linkstate: down"));
+    // Nothing older comes after it.
+    server.rump("ping -c 1 -w 1 10.0.0.1");
+    assert!(server.rump("ifconfig virt0").ok().contains("linkstate: down"));
+}
+
+#[test]
 fn a_tap_deleted_under_a_kernel_is_noticed_and_virt_can_be_made_again() {
     let namespace = Namespace::new();
     let server = up(&namespace);

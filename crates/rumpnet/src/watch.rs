@@ -118,13 +118,18 @@ impl Watch {
     /// Takes the news and passes them on.
     pub(crate) fn receive(self: &Arc<Self>) {
         let news = self.monitor.lock().unwrap_or_else(PoisonError::into_inner).receive();
+        let mut is_complete = true;
         for item in news.unwrap_or_default() {
             match item {
                 LinkNews::Changed(link) => self.on_link(&link),
                 // It may have gone to another network namespace only, and come back as what it was.
                 LinkNews::Deleted(link) => drop(self.tell(link.index, None)),
-                LinkNews::Lost => self.ask_again(),
+                LinkNews::Lost => is_complete = false,
             }
+        }
+        // That news were lost is told before those that are older than the loss.
+        if !is_complete {
+            self.ask_again();
         }
     }
 
