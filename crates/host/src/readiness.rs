@@ -5,14 +5,14 @@
 //! taken back by the kernel each time.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
-    io::Errno,
+    io::{Errno, ReadWriteFlags, pwritev2, write},
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
 
@@ -188,9 +188,40 @@ impl Event {
     }
 }
 
+/// Writes to a descriptor that may belong to others, too, without waiting, though it may be a blocking one: what it takes now, or
+/// WouldBlock. One of a kind that knows no such writes, a FIFO or a terminal, is written in the ordinary way, which may wait.
+pub fn write_now(descriptor: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    // No place in a file, but wherever it stands.
+    let written = pwritev2(&descriptor, &[IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT);
+    match written {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(write(descriptor, bytes)?),
+        written => Ok(written?),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_to_a_full_blocking_pipe_does_not_wait_and_one_to_a_file_is_written() {
+        let (_reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let mut held = 0;
+        let refused = loop {
+            match write_now(&writer, &[0; 4096]) {
+                Ok(len) => held += len,
+                Err(error) => break error,
+            }
+        };
+        assert!(refused.kind() == io::ErrorKind::WouldBlock && held > 0, "{refused} {held}");
+        let path = std::env::temp_dir().join(format!("rumpnet-write-now-{}", std::process::id()));
+        let file = std::fs::File::create(&path).expect("a temporary file");
+        for _ in 0..2 {
+            assert_eq!(write_now(&file, b"ab").ok(), Some(2));
+        }
+        assert_eq!(std::fs::read(&path).ok().as_deref(), Some(&b"abab"[..]));
+        std::fs::remove_file(path).expect("it was made");
+    }
 
     #[test]
     fn a_descriptor_is_reported_by_its_token_for_as_long_as_it_is_ready() {

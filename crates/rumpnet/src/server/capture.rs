@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use rumpnet_host::readiness::{Interest, Poller};
+use rumpnet_host::readiness::{Interest, Poller, write_now};
 use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request};
 
 use super::pcapng::Writer;
@@ -140,7 +140,8 @@ impl Write for Out<'_> {
             self.stream.wait_for_room()?;
         }
         loop {
-            match self.file.write(&bytes[..bytes.len().min(CHUNK)]) {
+            let chunk = &bytes[..bytes.len().min(CHUNK)];
+            match if self.is_pipe { write_now(&self.file, chunk) } else { self.file.write(chunk) } {
                 // Somebody else filled it first.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_pipe => {
                     self.stream.wait_for_room()?
