@@ -198,6 +198,18 @@ fn an_error_is_json_too_and_keeps_its_status() {
 }
 
 #[test]
+fn a_kind_that_there_is_not_is_refused_with_those_that_there_are() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    for name in ["bridge0", "eth0", "virt"] {
+        let refused = server.rump(&format!("ifconfig {name} create")).refused();
+        assert!(refused.starts_with("ifconfig: SIOCIFCREATE: Invalid argument ("), "{refused}");
+        assert!(refused.contains("ifconfig -C"), "{refused}");
+    }
+    assert_eq!(server.rump("ifconfig -C").ok(), "virt tun lo\n");
+}
+
+#[test]
 fn a_halted_server_is_gone() {
     let namespace = Namespace::new();
     let server = Server::start(&namespace, &[]);

@@ -138,6 +138,12 @@ fn a_tap_that_was_there_is_left_alone_unless_it_is_named() {
     demo.end("INT");
     let left = namespace.sh("ip addr show tap0").ok();
     assert!(!left.contains("10.0.0.1"), "{left}");
+    let refused = namespace.rump("demo --require tap --tap lo").refused();
+    assert!(
+        refused.contains("Invalid argument (os error 22) (an interface of this name that is no tap"),
+        "{refused}"
+    );
+    assert!(!refused.contains("what lifts it"), "{refused}");
 }
 
 #[test]
@@ -152,6 +158,7 @@ fn an_ordinary_user_gets_a_namespace_of_his_own_and_the_way_into_it() {
     let said = demo.said();
     assert!(said.contains("The host refuses a tap: ") && said.contains("what lifts it: "), "{said}");
     assert!(said.contains("-U -n --preserve-credentials ping 10.0.0.2"), "{said}");
+    assert!(said.contains("XDG_RUNTIME_DIR names no place for its socket"), "{said}");
     ping_as_told(&said, NOBODY);
     assert_eq!(namespace.sh("ip addr").ok(), before);
     demo.end("INT");

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::{
         fs::PermissionsExt,
@@ -142,6 +143,9 @@ fn a_server_that_is_not_there_and_one_that_is_dead_are_told_apart() {
     drop(UnixListener::bind(directory.path().join("s")));
     let refused = rump(&url, "ifconfig -l").refused();
     assert!(!refused.contains("No such file"), "{refused}");
+    let url = format!("unix://{}", directory.path().display());
+    let refused = rump(&url, "ifconfig -l").refused();
+    assert!(refused.contains("Connection refused (what is there is no socket)"), "{refused}");
 }
 
 #[test]
@@ -327,6 +331,35 @@ fn what_a_dead_client_opened_is_closed() {
         tasks < 8 && descriptors < 20
     });
     server.rump("ping -c 1 127.0.0.1").ok();
+}
+
+#[test]
+fn no_descriptor_of_a_server_outlives_exec() {
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &[]);
+    server.rump("ifconfig virt0 create").ok();
+    let mut tool = Command::new(RUMP);
+    let tool = tool.args(["tcpdump", "-i", "virt0", "-w", "-"]).env("RUMP_SERVER", server.url());
+    let mut tool = tool.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("rump was built");
+    let mut first = [0; 4];
+    std::io::Read::read_exact(tool.stdout.as_mut().expect("it is piped"), &mut first).expect("it begins");
+    let of_server =
+        outliving_exec(&host(&format!("cd /proc/{}/fdinfo && grep -Hs ^flags: * || true", server.pid())));
+    tool.kill().expect("it runs");
+    tool.wait().expect("it ends");
+    // Whatever a shell started here holds, too, it was given.
+    let given = outliving_exec(&namespace.sh("cd /proc/$$/fdinfo && grep -Hs ^flags: * || true").ok());
+    assert!(of_server.is_subset(&given), "{of_server:?} {given:?}");
+}
+
+/// The descriptors without O_CLOEXEC, of the flags in proc_pid_fdinfo(5).
+fn outliving_exec(flags: &str) -> BTreeSet<u32> {
+    let described = flags.lines().map(|line| {
+        let (number, flags) = line.split_once(":flags:").expect("a file and its line");
+        let flags = u32::from_str_radix(flags.trim(), 8).expect("octal");
+        (number.parse().expect("a descriptor"), flags & 0o2_000_000 != 0)
+    });
+    described.filter(|(_, closed)| !closed).map(|(number, _)| number).collect()
 }
 
 #[test]
@@ -644,4 +677,12 @@ fn what_is_no_command_is_refused_and_help_is_success() {
     assert!(help.contains("ifconfig") && help.contains("RUMP_SERVER"), "{help}");
     assert!(rump("", "--version").ok().starts_with("rump "));
     assert!(rump("", "server --help").ok().contains("--preset"));
+    for words in ["", "ping", "server", "host tap create"] {
+        assert_eq!(
+            rump("", &format!("help {words}")).ok(),
+            rump("", &format!("{words} --help")).ok(),
+            "{words}"
+        );
+    }
+    rump("", "help nonsense").refused();
 }

@@ -154,13 +154,32 @@ fn a_tap_that_goes_down_and_up_again_is_noticed_and_recovers() {
     let state = |wanted: &str| server.rump("ifconfig virt0").ok().contains(&format!("linkstate: {wanted}"));
     namespace.sh("ip link set tap0 down").ok();
     eventually("the link is down", || state("down"));
+    let refused = || server.interface("virt0").pointer("/interfaces/0/output/errors").cloned();
+    let before = refused();
+    assert!(before.is_some());
     assert_ne!(server.rump("ping -c 1 -w 2 10.0.0.1").status, 0);
+    assert_ne!(refused(), before, "what the host refuses is counted");
     namespace.sh("ip link set tap0 up").ok();
     eventually("the link is up", || state("up"));
     eventually("pings are answered", || namespace.sh("ping -c 1 -W 1 10.0.0.2").status == 0);
     let told = server.rump("dmesg").ok();
     let lines = told.lines().filter(|line| line.contains("virt0") && line.contains("link")).count();
     assert!((2..=6).contains(&lines), "told once per change: {told}");
+}
+
+#[test]
+fn a_tap_that_went_down_among_more_news_than_the_host_keeps_is_down() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    namespace.sh(&format!("kill -STOP {}", server.pid())).ok();
+    let flood = "for mtu in $(seq 1000 1999); do echo link set tap0 mtu $mtu; done | ip -b -";
+    namespace.sh(flood).ok();
+    namespace.sh("ip link set tap0 down").ok();
+    namespace.sh(&format!("kill -CONT {}", server.pid())).ok();
+    eventually("the link is down", || server.rump("ifconfig virt0").ok().contains("linkstate: down"));
+    // Nothing older comes after it.
+    server.rump("ping -c 1 -w 1 10.0.0.1");
+    assert!(server.rump("ifconfig virt0").ok().contains("linkstate: down"));
 }
 
 #[test]
@@ -174,6 +193,98 @@ fn a_tap_deleted_under_a_kernel_is_noticed_and_virt_can_be_made_again() {
     server.rump("ifconfig virt0 inet 10.0.0.2/24").ok();
     namespace.sh("ip addr add 10.0.0.1/24 dev tap0").ok();
     namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
+}
+
+#[test]
+fn a_deleted_tap_that_is_made_anew_carries_frames_again() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    server.rump("ifconfig virt0 mtu 1400").ok();
+    for round in 1..=3 {
+        namespace.sh("ip link delete tap0").ok();
+        eventually("the link is down", || server.rump("ifconfig virt0").ok().contains("linkstate: down"));
+        namespace.sh("ip tuntap add tap0 mode tap").ok();
+        namespace.sh("ip addr add 10.0.0.1/24 dev tap0 && ip link set tap0 up").ok();
+        eventually("the link is up", || server.rump("ifconfig virt0").ok().contains("linkstate: up"));
+        eventually("pings are answered", || namespace.sh("ping -c 1 -W 1 10.0.0.2").status == 0);
+        assert!(server.rump("ping -c 1 -w 5 10.0.0.1").ok().contains(" 0.0% packet loss"));
+        eventually("the MTU is ours", || namespace.sh("ip link show tap0").ok().contains("mtu 1400"));
+        let told = server.rump("dmesg").ok();
+        assert_eq!(told.matches("attached again").count(), round, "{told}");
+    }
+    // What somebody else made stays.
+    server.rump("ifconfig virt0 destroy").ok();
+    namespace.sh("ip link show tap0").ok();
+}
+
+#[test]
+fn a_tap_that_was_in_another_namespace_for_a_while_is_up_again() {
+    let (namespace, other) = (Namespace::new(), Namespace::new());
+    let server = up(&namespace);
+    let state = |wanted: &str| server.rump("ifconfig virt0").ok().contains(&format!("linkstate: {wanted}"));
+    namespace.sh(&format!("ip link set tap0 netns {}", other.name())).ok();
+    eventually("the link is down", || state("down"));
+    // One of its old name here is not ours.
+    namespace.sh("ip tuntap add tap0 mode tap && ip link set tap0 up && ip link delete tap0").ok();
+    other.sh(&format!("ip link set tap0 netns {}", namespace.name())).ok();
+    namespace.sh("ip link set tap0 up && ip addr add 10.0.0.1/24 dev tap0").ok();
+    eventually("the link is up", || state("up"));
+    namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
+    assert!(!server.rump("dmesg").ok().contains("attached again"));
+}
+
+#[test]
+fn what_the_host_dropped_shows_in_a_listing_and_of_one_interface() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    server.rump("ifconfig virt1 create").ok();
+    namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
+    namespace.sh(&format!("kill -STOP {}", server.pid())).ok();
+    let flood = r#"
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(4000):
+    s.sendto(b"x", ("10.0.0.2", 9))
+"#;
+    namespace.python(flood).ok();
+    namespace.sh(&format!("kill -CONT {}", server.pid())).ok();
+    for words in ["ifconfig -v -a", "ifconfig -v virt0"] {
+        let said = server.rump(words).ok();
+        assert!(said.contains("host: tap0, ") && said.contains(" packets dropped there"), "{words}: {said}");
+        assert!(!said.contains("host: tap0, 0 packets"), "{words}: {said}");
+    }
+}
+
+#[test]
+fn a_descriptor_of_a_running_interface_is_not_taken_for_an_inherited_one() {
+    let namespace = Namespace::new();
+    let ends: Vec<String> = (3..64).map(|number| format!("--tap=virt{number}=fd:{number}")).collect();
+    let server = Server::start(&namespace, &ends.iter().map(String::as_str).collect::<Vec<_>>());
+    server.rump("ifconfig virt0 create").ok();
+    server.rump("ifconfig virt0 inet 10.0.0.2/24").ok();
+    namespace.sh("ip addr add 10.0.0.1/24 dev tap0").ok();
+    let descriptors = format!("/proc/{}/fd", server.pid());
+    let is_tap = |number: &u32| {
+        let end = std::fs::read_link(format!("{descriptors}/{number}"));
+        end.is_ok_and(|end| end.ends_with("tun"))
+    };
+    let number = (3..64).find(is_tap).expect("virt0 has a tap");
+    let refused = server.rump(&format!("ifconfig virt{number} create")).refused();
+    assert!(refused.contains("Device busy") && refused.contains("the end of virt0"), "{refused}");
+    namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
+}
+
+#[test]
+fn a_tap_renamed_under_a_kernel_is_still_its_own() {
+    let namespace = Namespace::new();
+    let server = up(&namespace);
+    namespace.sh("ip link set tap0 down && ip link set tap0 name mine && ip link set mine up").ok();
+    namespace.sh("ip tuntap add tap0 mode tap").ok();
+    server.rump("ifconfig virt0 mtu 1400").ok();
+    assert!(namespace.sh("ip link show mine").ok().contains("mtu 1400"));
+    assert!(namespace.sh("ip link show tap0").ok().contains("mtu 1500"));
+    namespace.sh("ip addr replace 10.0.0.1/24 dev mine").ok();
+    eventually("pings are answered", || namespace.sh("ping -c 1 -W 1 10.0.0.2").status == 0);
 }
 
 #[test]

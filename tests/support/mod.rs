@@ -71,6 +71,11 @@ impl Namespace {
         namespace
     }
 
+    /// Its name, as ip-netns(8) knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A command that will run in the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -95,7 +95,7 @@ impl FrameDevice {
     }
 
     /// Whether it was there before us.
-    pub const fn existed_before(&self) -> bool {
+    pub fn existed_before(&self) -> bool {
         either!(self, device => device.existed_before())
     }
 

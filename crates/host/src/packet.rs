@@ -9,8 +9,11 @@
 mod tag;
 
 use std::{
+    collections::BTreeMap,
     io::{IoSlice, IoSliceMut},
+    mem,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, PoisonError},
 };
 
 use rustix::{
@@ -47,6 +50,15 @@ pub struct PacketSocket {
     framing: Framing,
     /// We made the pair, and take it with us.
     created: Option<Netlink>,
+    /// How ends that were there before us were found, by their names; what we did not change is not in it.
+    before: Mutex<BTreeMap<String, Before>>,
+}
+
+/// How an end was found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    up: Option<bool>,
+    mtu: Option<u32>,
 }
 
 impl PacketSocket {
@@ -68,6 +80,7 @@ impl PacketSocket {
             peer: options.peer.clone(),
             framing: Framing::Bare,
             created,
+            before: Mutex::default(),
         };
         packet.prepare(options)?;
         Ok(packet)
@@ -104,7 +117,7 @@ impl PacketSocket {
 
     /// Shows the host's end a carrier, or none.
     pub fn set_carrier(&self, carrier: bool) -> Result<(), HostError> {
-        self.control.set_up(&self.name, carrier).map_err(|errno| self.error(Operation::SetCarrier, errno))?;
+        self.change_up(&self.name, carrier).map_err(|errno| self.error(Operation::SetCarrier, errno))?;
         if carrier {
             self.forget_error();
         }
@@ -113,7 +126,7 @@ impl PacketSocket {
 
     /// Brings the host's end up or down.
     pub fn set_up(&self, up: bool) -> Result<(), HostError> {
-        self.control.set_up(self.host_end(), up).map_err(|errno| self.error(Operation::SetUp, errno))
+        self.change_up(self.host_end(), up).map_err(|errno| self.error(Operation::SetUp, errno))
     }
 
     /// Whether the host's end is up.
@@ -130,7 +143,7 @@ impl PacketSocket {
     pub fn set_mtu(&self, mtu: u32) -> Result<(), HostError> {
         let ends = [Some(&self.name), self.peer.as_ref()];
         ends.into_iter().flatten().try_for_each(|end| {
-            self.control.set_mtu(end, mtu).map_err(|errno| self.error(Operation::SetMtu, errno))
+            self.change_mtu(end, mtu).map_err(|errno| self.error(Operation::SetMtu, errno))
         })
     }
 
@@ -175,9 +188,9 @@ impl PacketSocket {
         self.created.is_none()
     }
 
-    /// Deletes the pair, if we made it, and gives the descriptor away, to be closed elsewhere.
+    /// Deletes the pair if we made it, or leaves it as it was found, and gives the descriptor away, to be closed elsewhere.
     pub fn into_fd(mut self) -> OwnedFd {
-        self.delete();
+        self.leave();
         self.fd.take().expect("only this takes it, and consumes the socket")
     }
 
@@ -203,10 +216,38 @@ impl PacketSocket {
         let _told = socket_error(self.as_fd());
     }
 
-    fn delete(&mut self) {
+    fn change_up(&self, end: &str, up: bool) -> rustix::io::Result<()> {
+        let before = self.control.is_up(end)?;
+        if before != up {
+            self.control.set_up(end, up)?;
+            self.note(end, |found| _ = found.up.get_or_insert(before));
+        }
+        Ok(())
+    }
+
+    fn change_mtu(&self, end: &str, mtu: u32) -> rustix::io::Result<()> {
+        let before = self.control.mtu(end)?;
+        if before != mtu {
+            self.control.set_mtu(end, mtu)?;
+            self.note(end, |found| _ = found.mtu.get_or_insert(before));
+        }
+        Ok(())
+    }
+
+    fn note(&self, end: &str, note: impl FnOnce(&mut Before)) {
+        note(self.before.lock().unwrap_or_else(PoisonError::into_inner).entry(end.to_owned()).or_default());
+    }
+
+    /// Takes along what we made, and puts back what we found. Whatever is gone already is as well.
+    fn leave(&mut self) {
+        let before = mem::take(self.before.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(mut netlink) = self.created.take() {
-            // It may be gone already, which is as well.
             let _gone = netlink.delete_link(self.index);
+            return;
+        }
+        for (end, Before { up, mtu }) in before {
+            let _gone = mtu.map(|mtu| self.control.set_mtu(&end, mtu));
+            let _gone = up.map(|up| self.control.set_up(&end, up));
         }
     }
 
@@ -225,7 +266,7 @@ impl AsFd for PacketSocket {
 
 impl Drop for PacketSocket {
     fn drop(&mut self) {
-        self.delete();
+        self.leave();
     }
 }
 

@@ -5,14 +5,14 @@
 //! taken back by the kernel each time.
 
 use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    io::{self, IoSlice},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
-    io::Errno,
+    io::{Errno, ReadWriteFlags, pwritev2, write},
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
 
@@ -101,21 +101,41 @@ impl Poller {
         events.clear();
         let timeout = patience.map(timespec);
         let mut ready = [const { std::mem::MaybeUninit::uninit() }; EVENTS];
-        let ready = match epoll::wait(&self.epoll, &mut ready, timeout.as_ref()) {
-            Ok((ready, _)) => ready,
-            Err(Errno::INTR) => return Ok(()),
+        match epoll::wait(&self.epoll, &mut ready, timeout.as_ref()) {
+            Ok((ready, _)) => ready.iter().for_each(|event| self.take(Event::from(*event), events)),
+            Err(Errno::INTR) => {}
+            // Before Linux 5.11 there is no epoll_pwait2(2).
+            Err(Errno::NOSYS) => self.wait_in_milliseconds(events, patience)?,
             Err(errno) => return Err(errno.into()),
-        };
-        for event in ready {
-            let event = Event::from(*event);
-            // Somebody else may have emptied them; either way the wait is over.
-            match event.token {
-                WAKE => drop(rustix::io::read(&self.wake, &mut [0; 8])),
-                ALARM => drop(rustix::io::read(&self.alarm, &mut [0; 8])),
-                _ => events.push(event),
-            }
         }
         Ok(())
+    }
+
+    /// The same by epoll_wait(2), which counts in milliseconds; a wait is longer rather than shorter.
+    fn wait_in_milliseconds(&self, events: &mut Vec<Event>, patience: Option<Duration>) -> io::Result<()> {
+        let milliseconds =
+            |span: Duration| span.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX);
+        let timeout = patience.map_or(-1, milliseconds);
+        let mut ready = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        // SAFETY: the descriptor is open for as long as `self` is, and the kernel writes at most EVENTS entries of `ready`.
+        let count =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), ready.as_mut_ptr(), EVENTS as i32, timeout) };
+        let Ok(count) = usize::try_from(count) else {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        };
+        ready[..count].iter().for_each(|event| self.take(Event::new(event.u64, event.events), events));
+        Ok(())
+    }
+
+    /// Keeps an event of a caller's descriptor; our own two have done their work when the wait is over.
+    fn take(&self, event: Event, events: &mut Vec<Event>) {
+        // Somebody else may have emptied them.
+        match event.token {
+            WAKE => drop(rustix::io::read(&self.wake, &mut [0; 8])),
+            ALARM => drop(rustix::io::read(&self.alarm, &mut [0; 8])),
+            _ => events.push(event),
+        }
     }
 
     /// Ends the wait that is under way when so much time has passed, or the next one if it comes later; at once for zero.
@@ -153,19 +173,55 @@ impl AsFd for Poller {
 impl From<epoll::Event> for Event {
     fn from(event: epoll::Event) -> Self {
         let (flags, data) = (event.flags, event.data);
-        let has = |wanted: epoll::EventFlags| flags.intersects(wanted);
+        Self::new(data.u64(), flags.bits())
+    }
+}
+
+impl Event {
+    const fn new(token: u64, flags: u32) -> Self {
         Self {
-            token: data.u64(),
-            readable: has(epoll::EventFlags::IN),
-            writable: has(epoll::EventFlags::OUT),
-            failed: has(epoll::EventFlags::ERR | epoll::EventFlags::HUP),
+            token,
+            readable: flags & libc::EPOLLIN as u32 != 0,
+            writable: flags & libc::EPOLLOUT as u32 != 0,
+            failed: flags & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0,
         }
+    }
+}
+
+/// Writes to a descriptor that may belong to others, too, without waiting, though it may be a blocking one: what it takes now, or
+/// WouldBlock. One of a kind that knows no such writes, a FIFO or a terminal, is written in the ordinary way, which may wait.
+pub fn write_now(descriptor: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    // No place in a file, but wherever it stands.
+    let written = pwritev2(&descriptor, &[IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT);
+    match written {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(write(descriptor, bytes)?),
+        written => Ok(written?),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_to_a_full_blocking_pipe_does_not_wait_and_one_to_a_file_is_written() {
+        let (_reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let mut held = 0;
+        let refused = loop {
+            match write_now(&writer, &[0; 4096]) {
+                Ok(len) => held += len,
+                Err(error) => break error,
+            }
+        };
+        assert!(refused.kind() == io::ErrorKind::WouldBlock && held > 0, "{refused} {held}");
+        let path = std::env::temp_dir().join(format!("rumpnet-write-now-{}", std::process::id()));
+        let file = std::fs::File::create(&path).expect("a temporary file");
+        for _ in 0..2 {
+            assert_eq!(write_now(&file, b"ab").ok(), Some(2));
+        }
+        assert_eq!(std::fs::read(&path).ok().as_deref(), Some(&b"abab"[..]));
+        std::fs::remove_file(path).expect("it was made");
+    }
 
     #[test]
     fn a_descriptor_is_reported_by_its_token_for_as_long_as_it_is_ready() {
@@ -212,5 +268,23 @@ mod tests {
         let before = std::time::Instant::now();
         poller.wait(&mut events, Some(Duration::from_millis(5))).expect("no error");
         assert!(before.elapsed() >= Duration::from_millis(5), "it rings once");
+    }
+
+    #[test]
+    fn where_waits_count_in_milliseconds_the_same_is_reported() {
+        let poller = Poller::new().expect("a descriptor");
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        poller.add(reader.as_fd(), 7, Interest::READABLE).expect("a pipe polls");
+        let mut events = Vec::new();
+        poller.wait_in_milliseconds(&mut events, Some(Duration::from_nanos(1))).expect("no error");
+        assert!(events.is_empty());
+        rustix::io::write(&writer, b"x").expect("room");
+        poller.wake();
+        poller.wait_in_milliseconds(&mut events, None).expect("no error");
+        assert_eq!(events, [Event { token: 7, readable: true, writable: false, failed: false }]);
+        drop(writer);
+        events.clear();
+        poller.wait_in_milliseconds(&mut events, None).expect("no error");
+        assert!(events[0].failed);
     }
 }

@@ -12,7 +12,10 @@ mod attach;
 use std::{
     io::{IoSlice, IoSliceMut},
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::io::Errno;
@@ -20,7 +23,7 @@ use rustix::io::Errno;
 use crate::{
     Framing, HostError, IoFailure, Operation,
     interface::Control,
-    ioctl::{self, Number, Value},
+    ioctl::{self, Interface, Number, Value, name_in, named},
     netlink::Netlink,
 };
 
@@ -95,7 +98,7 @@ pub struct Tap {
     framing: Framing,
     granted: Granted,
     multi_queue: bool,
-    existed: bool,
+    existed: AtomicBool,
     elsewhere: bool,
     /// Locked for the rare calls that change the interface while frames pass.
     before: Mutex<Before>,
@@ -106,7 +109,7 @@ impl Tap {
     pub fn open(options: &TapOptions) -> Result<Self, HostError> {
         let mut tap = attach::open(options)?;
         tap.negotiate()?;
-        if !tap.existed {
+        if !tap.existed_before() {
             options.queue_len.map_or(Ok(()), |frames| tap.set_queue_len(frames))?;
             options.mtu.map_or(Ok(()), |mtu| tap.set_mtu(mtu))?;
         }
@@ -165,7 +168,7 @@ impl Tap {
     pub fn set_up(&self, up: bool) -> Result<(), HostError> {
         let before = self.is_up()?;
         if before != up {
-            self.control.set_up(&self.name, up).map_err(|errno| self.error(Operation::SetUp, errno))?;
+            self.tell(Operation::SetUp, |name| self.control.set_up(name, up))?;
             self.before().up.get_or_insert(before);
         }
         Ok(())
@@ -173,19 +176,19 @@ impl Tap {
 
     /// Whether the host's end is up.
     pub fn is_up(&self) -> Result<bool, HostError> {
-        self.control.is_up(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+        self.ask(Control::is_up)
     }
 
     /// The MTU of the host's end, in octets.
     pub fn mtu(&self) -> Result<u32, HostError> {
-        self.control.mtu(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+        self.ask(Control::mtu)
     }
 
     /// Changes the MTU of the host's end, which takes 68 to 65,521.
     pub fn set_mtu(&self, mtu: u32) -> Result<(), HostError> {
         let before = self.mtu()?;
         if before != mtu {
-            self.control.set_mtu(&self.name, mtu).map_err(|errno| self.error(Operation::SetMtu, errno))?;
+            self.tell(Operation::SetMtu, |name| self.control.set_mtu(name, mtu))?;
             self.before().mtu.get_or_insert(before);
         }
         Ok(())
@@ -193,7 +196,7 @@ impl Tap {
 
     /// How many frames wait for us at most before the host drops them.
     pub fn queue_len(&self) -> Result<u32, HostError> {
-        self.control.queue_len(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+        self.ask(Control::queue_len)
     }
 
     /// Changes how many frames wait for us at most.
@@ -239,12 +242,12 @@ impl Tap {
 
     /// The link address of the host's end, which is not that of ours.
     pub fn link_address(&self) -> Result<[u8; 6], HostError> {
-        self.control.link_address(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+        self.ask(Control::link_address)
     }
 
     /// The interface's index.
     pub fn index(&self) -> Result<u32, HostError> {
-        self.control.index(&self.name).map_err(|errno| self.error(Operation::Find, errno))
+        self.ask(Control::index)
     }
 
     /// Frames that the host dropped because we did not read them in time. Asked in the thread's network namespace, and
@@ -253,11 +256,11 @@ impl Tap {
         if self.elsewhere {
             return Err(self.error(Operation::Find, Errno::NODEV));
         }
-        let link = Netlink::open().and_then(|mut netlink| netlink.link(&self.name));
-        link.map(|link| link.tx_dropped).map_err(|errno| self.error(Operation::Find, errno))
+        let link = |name: &str| Netlink::open().and_then(|mut netlink| netlink.link(name));
+        self.tell(Operation::Find, link).map(|link| link.tx_dropped)
     }
 
-    /// What the kernel calls it.
+    /// What the kernel called it when it was opened.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -289,14 +292,42 @@ impl Tap {
     }
 
     /// Whether it was there before us.
-    pub const fn existed_before(&self) -> bool {
-        self.existed
+    pub fn existed_before(&self) -> bool {
+        self.existed.load(Ordering::Relaxed)
+    }
+
+    /// Stands on the interface that has the old name now, after ours was deleted; the descriptor keeps its number, and a
+    /// poller that knew it knows it no more. To be called in the network namespace in which it was opened.
+    ///
+    /// `EEXIST`: ours is still there. `ENXIO`: there is no new one. `EINVAL`: it is another kind of interface, or lacks what was
+    /// granted before.
+    pub fn attach_again(&self) -> Result<(), HostError> {
+        attach::again(self)
     }
 
     /// Restores what was found and gives the descriptor away, to be closed elsewhere.
     pub fn into_fd(mut self) -> OwnedFd {
         self.restore();
         self.fd.take().expect("only this takes it, and consumes the tap")
+    }
+
+    /// What it is called now: an interface that was renamed is still ours, and one that has its old name is not.
+    fn present_name(&self) -> rustix::io::Result<String> {
+        let mut request = named("")?;
+        ioctl::interface(self.as_fd(), Interface::Attached, &mut request).map_err(|_| Errno::NODEV)?;
+        Ok(name_in(&request))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Control, &str) -> rustix::io::Result<T>) -> Result<T, HostError> {
+        self.tell(Operation::Find, |name| question(&self.control, name))
+    }
+
+    fn tell<T>(
+        &self,
+        operation: Operation,
+        call: impl FnOnce(&str) -> rustix::io::Result<T>,
+    ) -> Result<T, HostError> {
+        self.present_name().and_then(|name| call(&name)).map_err(|errno| self.error(operation, errno))
     }
 
     fn before(&self) -> MutexGuard<'_, Before> {

@@ -57,6 +57,23 @@ fn a_pair_that_we_made_goes_with_us_and_one_that_was_there_stays() {
 }
 
 #[test]
+fn an_interface_that_was_there_is_left_as_it_was_found() {
+    alone();
+    Netlink::open().unwrap().create_pair("one", "two").unwrap();
+    let control = Control::open().unwrap();
+    for up in [true, false] {
+        control.set_up("one", up).unwrap();
+        let options = PacketOptions { name: "one".into(), peer: None, up: true, mtu: None };
+        let packet = PacketSocket::open(&options).unwrap();
+        packet.set_carrier(!up).unwrap();
+        packet.set_mtu(1300).unwrap();
+        assert_eq!(control.mtu("one"), Ok(1300));
+        drop(packet);
+        assert_eq!((control.is_up("one"), control.mtu("one")), (Ok(up), Ok(1500)));
+    }
+}
+
+#[test]
 fn the_host_sees_the_carrier_that_we_show() {
     alone();
     let device = open();

@@ -2,7 +2,10 @@
 
 mod world;
 
-use std::io::IoSlice;
+use std::{
+    io::IoSlice,
+    os::fd::{AsFd, AsRawFd},
+};
 
 use rumpnet_host::{
     FrameDevice, Framing, Granted, HEADER_LEN, HostError, IoFailure, Layer, Operation, Tap, TapOptions,
@@ -13,6 +16,11 @@ use world::{USER, alone, frames, is_ready, node, own_nodes, raw_tap, run, withou
 
 fn open(name: &str) -> Result<Tap, HostError> {
     Tap::open(&TapOptions::new(name))
+}
+
+/// One that is there already, as it is.
+fn open_existing(name: &str) -> Tap {
+    Tap::open(&TapOptions { create: false, up: false, ..TapOptions::new(name) }).expect("it is there")
 }
 
 /// Writes a frame of so many octets.
@@ -175,6 +183,39 @@ fn a_tap_that_is_deleted_is_gone_for_every_call() {
 }
 
 #[test]
+fn a_deleted_tap_made_anew_is_attached_again_by_the_same_descriptor() {
+    alone();
+    let tap = open("tap0").unwrap();
+    assert_eq!(tap.attach_again().unwrap_err().errno, libc::EEXIST);
+    run("ip", &["link", "delete", "tap0"]);
+    assert_eq!(tap.attach_again().unwrap_err().errno, libc::ENXIO);
+    run("ip", &["link", "add", "tap0", "type", "bridge"]);
+    assert_eq!(tap.attach_again().unwrap_err().errno, libc::EINVAL);
+    run("ip", &["link", "delete", "tap0"]);
+    run("ip", &["tuntap", "add", "tap0", "mode", "tap"]);
+    let number = tap.as_fd().as_raw_fd();
+    tap.attach_again().unwrap();
+    assert_eq!(tap.as_fd().as_raw_fd(), number);
+    tap.set_up(true).unwrap();
+    assert_eq!(write(&tap, 60), Ok(72));
+    drop(tap);
+    // It was made by somebody else, who finds it as it was.
+    assert!(!open_existing("tap0").is_up().unwrap());
+}
+
+#[test]
+fn a_renamed_tap_is_still_ours_and_one_of_its_old_name_is_not() {
+    alone();
+    let tap = open("tap0").unwrap();
+    run("ip", &["link", "set", "tap0", "down"]);
+    run("ip", &["link", "set", "tap0", "name", "moved"]);
+    run("ip", &["link", "add", "tap0", "type", "bridge"]);
+    tap.set_mtu(1400).unwrap();
+    assert_eq!(Netlink::open().unwrap().link("moved").unwrap().mtu, 1400);
+    assert_eq!(Netlink::open().unwrap().link("tap0").unwrap().mtu, 1500);
+}
+
+#[test]
 fn frames_shorter_than_an_ethernet_header_are_refused_and_long_ones_are_not() {
     alone();
     let tap = open("tap0").unwrap();
@@ -271,6 +312,15 @@ fn one_that_may_not_be_made_is_enxio_and_says_how() {
         assert_eq!(error.errno, libc::ENXIO, "{name}");
         assert!(error.hint.unwrap().contains("rump host tap create tap0 --owner 0 --up"));
     }
+}
+
+#[test]
+fn a_tun_that_may_not_be_made_is_made_as_it_says() {
+    alone();
+    let options = TapOptions { layer: Layer::Ip, create: false, ..TapOptions::new("tun0") };
+    let hint = Tap::open(&options).unwrap_err().hint.unwrap();
+    run("sh", &["-c", hint.strip_suffix(" (as root)").unwrap()]);
+    assert_eq!(Tap::open(&options).unwrap().layer(), Layer::Ip);
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) enum Asked {
     },
     /// A kernel of this process.
     Kernel(Kernel),
+    /// Nobody, which is enough for a tool's help.
+    Nobody,
 }
 
 /// The command line.
@@ -60,10 +62,15 @@ impl Terminal {
         Self { asked: Asked::Kernel(kernel), begun: Instant::now(), interrupt }
     }
 
+    /// Tools have nobody to ask, and say what they could.
+    pub(crate) fn of_nobody() -> Self {
+        Self { asked: Asked::Nobody, begun: Instant::now(), interrupt: Interrupt::default() }
+    }
+
     fn ask(&self, request: Request) -> Result<Reply, ControlError> {
         match &self.asked {
             Asked::Kernel(kernel) => kernel.control(request),
-            Asked::Server { .. } => match (self.client()?, self.interrupt.descriptor(), &request) {
+            _ => match (self.client()?, self.interrupt.descriptor(), &request) {
                 (client, Some(interrupt), Request::EchoReceive { .. }) => {
                     let answer = client.call_until(request, interrupt);
                     // Whoever waits for replies and is interrupted has got none.
@@ -86,7 +93,9 @@ impl Terminal {
                     Ok(client.get_or_init(|| connected))
                 }
             },
-            Asked::Kernel(_) => Err(ControlError::new(Operation::Server, "", Errno::OpNotSupp)),
+            Asked::Kernel(_) | Asked::Nobody => {
+                Err(ControlError::new(Operation::Server, "", Errno::OpNotSupp))
+            }
         }
     }
 

@@ -56,6 +56,10 @@ fn run_command(arguments: &[String]) -> Status {
         rest = more;
     }
     match rest.split_first() {
+        // As clap, cargo and git have it: help on what follows.
+        Some((word, arguments)) if word == "help" => {
+            run_command(&[arguments, &["--help".to_owned()]].concat())
+        }
         Some((word, arguments)) if is_tool(word) => run_found_tool(word, arguments, &finding),
         _ => match definition::program().try_get_matches_from([&["rump".to_owned()], arguments].concat()) {
             Ok(matches) => run_own(&matches, &finding),
@@ -105,16 +109,17 @@ fn run_tool(program: &str, arguments: &[String]) -> Status {
 
 fn run_found_tool(program: &str, arguments: &[String], finding: &Finding) -> Status {
     let words: Vec<&str> = [program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-    let address = match finding.address() {
-        Ok(address) => address,
-        Err(reason) => return output::failed_as_asked(program, arguments, &reason),
-    };
     let interrupt = if INTERRUPTIBLE.contains(&program.trim_start_matches("rump.")) {
         Interrupt::on_signal()
     } else {
         Interrupt::default()
     };
-    let terminal = Terminal::of_server(address, finding.patience.unwrap_or(PATIENCE), interrupt);
+    let terminal = match finding.address() {
+        Ok(address) => Terminal::of_server(address, finding.patience.unwrap_or(PATIENCE), interrupt),
+        // Who asks for help has perhaps no server yet.
+        Err(_) if arguments.iter().any(|word| word == "--help") => Terminal::of_nobody(),
+        Err(reason) => return output::failed_as_asked(program, arguments, &reason),
+    };
     console::run(rumpnet_tools::run(&terminal, &words)).flatten().unwrap_or(Status::FAILURE)
 }
 

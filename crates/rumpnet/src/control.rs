@@ -1,17 +1,19 @@
 //! Control of a kernel in process: what concerns the host is done here, outside of any lock; the rest is the stack's.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
-use rumpnet_proto::{ControlError, CreateOptions, Errno, LinkKind, Operation, Reply, Request};
+use rumpnet_host::netlink::HostLink;
+use rumpnet_proto::{CloneName, ControlError, CreateOptions, Errno, LinkKind, Operation, Reply, Request};
 use rumpnet_stack::{PortConfig, slab::Key};
 use rumpnet_wire::ethernet;
 
 use crate::{
     Kernel, closing,
-    host_end::{self, unusable},
+    host_end::{self, descriptor, unusable},
     link::Link,
     port::Port,
     wait::Deadline,
+    watch::Watch,
 };
 
 impl Kernel {
@@ -38,8 +40,15 @@ impl Kernel {
             Request::CaptureClose { capture } => {
                 self.close_waited(Request::CaptureClose { capture }, capture)
             }
-            Request::Interface { .. } | Request::Interfaces { .. } => {
-                self.refresh_far_drops();
+            Request::Interface { ref name, .. } => {
+                self.refresh_far_drops_of(name);
+                self.ask_stack(request)
+            }
+            Request::Interfaces { from, .. } => {
+                // The first page; the others are of the same listing.
+                if from == 0 {
+                    self.refresh_far_drops();
+                }
                 self.ask_stack(request)
             }
             request => self.ask_stack(request),
@@ -55,12 +64,20 @@ impl Kernel {
     /// EINVAL for a name that no cloner takes, EEXIST, and what the host refuses, with a hint.
     pub fn create_with(&self, name: &str, options: &CreateOptions) -> Result<(), ControlError> {
         let refuse = |errno| ControlError::new(Operation::CreateInterface, name, errno);
-        let kind = self.shared.lock().stack.may_create(name)?;
+        let kind = self.shared.lock().stack.may_create(name).map_err(|error| match error.errno {
+            Errno::Inval => {
+                error.with_hint("a kind and a number, such as virt0; ifconfig -C lists the kinds")
+            }
+            _ => error,
+        })?;
         if kind == LinkKind::Loopback {
             let request = Request::CreateInterface { name: name.into(), options: CreateOptions::default() };
             return self.ask_stack(request).map(drop);
         }
         let end = self.host_ends.determine(name, options.host_end.as_deref(), kind).map_err(refuse)?;
+        if let Some(holder) = descriptor(&end).and_then(|number| self.shared.reactor.holder(number)) {
+            return Err(refuse(Errno::Busy).with_hint(format!("{end} is the end of {holder}")));
+        }
         let link = host_end::open(name, &end, kind)?;
         self.attach(name, Box::new(link), options.link_address)
     }
@@ -125,7 +142,7 @@ impl Kernel {
     /// [`Self::shutdown_within`] delivers what was sent before.
     pub fn shutdown(&self) {
         self.reset_connections();
-        let ports: Vec<Arc<Port>> = self.shared.lock().ports.iter().flatten().cloned().collect();
+        let ports = self.ports();
         let names: Vec<_> = ports.iter().map(|port| port.name.clone()).collect();
         drop(ports);
         thread::scope(|scope| {
@@ -165,12 +182,33 @@ impl Kernel {
         reply
     }
 
+    fn ports(&self) -> Vec<Arc<Port>> {
+        self.shared.lock().ports.iter().flatten().cloned().collect()
+    }
+
     /// What the host has dropped is asked for when somebody looks.
+    fn refresh_far_drops_of(&self, name: &str) {
+        let unit = CloneName::parse(name).ok();
+        let port = self.ports().into_iter().find(|port| CloneName::parse(&port.name).ok() == unit);
+        if let Some(port) = port
+            && let Some(drops) = port.link().far_drops()
+        {
+            self.shared.lock().stack.report_host_drops(port.number, drops);
+        }
+    }
+
+    /// The same for all at once: the host is asked once for each network namespace, however many interfaces there are.
     fn refresh_far_drops(&self) {
-        let ports: Vec<Arc<Port>> = self.shared.lock().ports.iter().flatten().cloned().collect();
-        for port in ports {
-            if let Some(drops) = port.link().far_drops() {
-                self.shared.lock().stack.report_host_drops(port.number, drops);
+        let mut answers: Vec<(Arc<Watch>, BTreeMap<u32, HostLink>)> = Vec::new();
+        for port in self.ports() {
+            let (Some(watch), Some(index)) = (port.watch.get(), port.link().host_index()) else { continue };
+            let known = answers.iter().position(|(asked, _)| Arc::ptr_eq(asked, watch));
+            let place = known.unwrap_or_else(|| {
+                answers.push((watch.clone(), watch.links().unwrap_or_default()));
+                answers.len() - 1
+            });
+            if let Some(link) = answers[place].1.get(&index) {
+                self.shared.lock().stack.report_host_drops(port.number, link.tx_dropped);
             }
         }
     }

@@ -40,6 +40,11 @@ impl HostEnds {
     }
 }
 
+/// The number in `fd:N`.
+pub(crate) fn descriptor(end: &str) -> Option<i32> {
+    end.strip_prefix("fd:")?.parse().ok()
+}
+
 /// Opens an end: a name, `fd:N` for a descriptor that this process has inherited, or `packet:NAME` for a packet socket on
 /// an interface of the host.
 pub(crate) fn open(name: &str, end: &str, kind: LinkKind) -> Result<DeviceLink, ControlError> {

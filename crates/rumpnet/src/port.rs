@@ -134,6 +134,9 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         if let Some(link) = self.link.take() {
+            if let Some(watch) = self.watch.get() {
+                watch.unfollow(link.host_index(), link.properties().host_end.as_deref());
+            }
             closing::close(self.number, link);
         }
     }

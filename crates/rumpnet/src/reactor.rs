@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io, mem,
-    os::fd::BorrowedFd,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -242,6 +242,11 @@ impl Reactor {
         kernel.follow_link(port);
     }
 
+    /// A link's descriptor is another file now, of which the poller knows nothing.
+    pub(crate) fn expect_again(&self, port: &Port) {
+        port.deaf.store(true, Ordering::Release);
+    }
+
     /// Listens again to a link whose far end came back.
     pub(crate) fn listen_again(&self, port: &Port) {
         if port.deaf.swap(false, Ordering::AcqRel) {
@@ -252,6 +257,17 @@ impl Reactor {
                 port.deaf.store(true, Ordering::Release);
             }
         }
+    }
+
+    /// The interface that polls descriptor `number`, which thus was not inherited for another.
+    pub(crate) fn holder(&self, number: RawFd) -> Option<String> {
+        let sources = lock(&self.state).sources.clone();
+        let ports = sources.into_iter().flatten().filter_map(|source| match source {
+            Source::Port(port) => port.upgrade(),
+            Source::Watch(_) => None,
+        });
+        let is_its = |port: &Arc<Port>| matches!(port.link().signal(), Signal::Descriptor(fd) if fd.as_raw_fd() == number);
+        ports.into_iter().find(is_its).map(|port| port.name.clone())
     }
 
     /// Begins to look at a port.

@@ -14,7 +14,7 @@ use std::{
     task::Waker,
 };
 
-use rumpnet_proto::{LinkState, Severity};
+use rumpnet_proto::{InterfaceFlags, LinkState, Reply, Request, Severity};
 use rumpnet_sockets::Wakers;
 use rumpnet_stack::{Event, Notice, Stack, buffer::Frame, slab::Key, time::Instant};
 
@@ -200,6 +200,23 @@ impl Shared {
         if state != LinkState::Down {
             self.reactor.listen_again(port);
         }
+    }
+}
+
+impl Shared {
+    /// The link of a port stands on another interface of the host: that one is told what ours is, and listened to.
+    pub(crate) fn on_attached_again(&self, port: &Port) {
+        self.log.push(Severity::Info, format!("{}: attached again to the host's interface", port.name));
+        self.reactor.expect_again(port);
+        let request = Request::Interface { name: port.name.clone(), reset: false };
+        let report = self.enter(|stack, now| stack.control(now, request));
+        if let Ok(Reply::Interfaces { interfaces, .. }) = report
+            && let Some(ours) = interfaces.first()
+        {
+            self.carry_out(port, &Order::Up(ours.flags.contains(InterfaceFlags::UP)));
+            self.carry_out(port, &Order::Mtu(ours.mtu));
+        }
+        self.follow_link(port);
     }
 }
 

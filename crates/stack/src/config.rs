@@ -1,7 +1,8 @@
 //! The limits of a kernel, given at boot.
 //!
 //! Every queue, table and buffer of the stack has its limit here; two presets suit small machines and servers.
-//! [`Config::bytes`] says how much memory all limits together allow.
+//! [`Config::bytes`] says how much of it packets may pin in the shared queues, one port and one socket; further ports, sockets and
+//! captures come on top, each with its own limit.
 
 use core::fmt;
 

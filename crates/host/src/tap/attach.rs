@@ -3,13 +3,14 @@
 //! Refusals are explained here: each errno of TUNSETIFF means one thing, and one command helps.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
-    sync::Mutex,
+    mem::ManuallyDrop,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    sync::{Mutex, atomic::Ordering},
 };
 
 use rustix::{
     fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat, open as open_file},
-    io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
+    io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_setfd},
 };
 
 use super::{Before, Granted, Layer, Tap, TapOptions};
@@ -32,7 +33,8 @@ pub(super) fn open(options: &TapOptions) -> Result<Tap, HostError> {
     let fail = |operation, errno| explained(operation, &options.name, options.layer, errno);
     let control = Control::open().map_err(|errno| fail(Operation::Find, errno))?;
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = open_file(NODE, flags, Mode::empty()).map_err(|errno| refused_node(errno, &options.name))?;
+    let fd = open_file(NODE, flags, Mode::empty())
+        .map_err(|errno| refused_node(errno, &options.name, options.layer))?;
     let (request, existed) =
         attach(fd.as_fd(), &control, options).map_err(|errno| fail(Operation::Attach, errno))?;
     Ok(Tap {
@@ -43,10 +45,33 @@ pub(super) fn open(options: &TapOptions) -> Result<Tap, HostError> {
         framing: Framing::Bare,
         granted: Granted::default(),
         multi_queue: flags_in(&request) & libc::IFF_MULTI_QUEUE != 0,
-        existed,
+        existed: existed.into(),
         elsewhere: false,
         before: Mutex::default(),
     })
+}
+
+/// Attaches the descriptor of a deleted tap to the one of the same name that somebody has made since.
+pub(super) fn again(tap: &Tap) -> Result<(), HostError> {
+    let fail = |errno| explained(Operation::Attach, &tap.name, tap.layer, errno);
+    if tap.elsewhere || tap.present_name().is_ok() {
+        return Err(HostError::new(Operation::Attach, &tap.name, Errno::EXIST));
+    }
+    let options = TapOptions { layer: tap.layer, create: false, up: false, ..TapOptions::new(&tap.name) };
+    let mut fresh = open(&options)?;
+    fresh.negotiate()?;
+    if (fresh.framing, fresh.granted) != (tap.framing, tap.granted) {
+        return Err(fail(Errno::INVAL).with_hint("it lacks what the one before it had"));
+    }
+    let Some(fd) = fresh.fd.take() else { return Err(fail(Errno::BADF)) };
+    // SAFETY: the tap keeps its descriptor open, and what is made of its number here is never dropped.
+    let mut place = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(tap.as_fd().as_raw_fd()) });
+    // In one step, so that whoever reads or writes meanwhile meets the old interface or the new one.
+    dup3(&fd, &mut place, DupFlags::CLOEXEC).map_err(fail)?;
+    // It is left as it is found now.
+    *tap.before() = std::mem::take(&mut *fresh.before());
+    tap.existed.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Attaches to what is there, or makes what is not; says which.
@@ -109,7 +134,7 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<Tap, HostError> {
         framing: if flags & libc::IFF_VNET_HDR != 0 { Framing::Ten } else { Framing::Bare },
         granted: Granted::default(),
         multi_queue: flags & libc::IFF_MULTI_QUEUE != 0,
-        existed: true,
+        existed: true.into(),
         elsewhere,
         before: Mutex::default(),
     })
@@ -170,7 +195,7 @@ impl Tap {
             })
             .ok_or_else(|| self.error(Operation::SetHeader, Errno::INVAL))?;
         self.granted = Granted::ask(self.as_fd());
-        if self.existed {
+        if self.existed_before() {
             self.before().header_len = Some(before);
         }
         Ok(())
@@ -194,13 +219,14 @@ impl Tap {
     ///
     /// What fails now has nobody left to hear of it; most often the interface has been deleted meanwhile.
     pub(super) fn restore(&mut self) {
-        if !self.existed || self.is_shared() {
+        if !self.existed_before() || self.is_shared() {
             return;
         }
+        let Ok(name) = self.present_name() else { return };
         let Before { up, mtu, queue_len, header_len } = std::mem::take(&mut *self.before());
-        let _gone = mtu.map(|mtu| self.control.set_mtu(&self.name, mtu));
-        let _gone = queue_len.map(|frames| self.control.set_queue_len(&self.name, frames));
-        let _gone = up.map(|up| self.control.set_up(&self.name, up));
+        let _gone = mtu.map(|mtu| self.control.set_mtu(&name, mtu));
+        let _gone = queue_len.map(|frames| self.control.set_queue_len(&name, frames));
+        let _gone = up.map(|up| self.control.set_up(&name, up));
         // The kernel keeps both for the next holder, who may not expect them.
         let _gone = header_len.map(|mut len| {
             let _gone = ioctl::value(self.as_fd(), Value::Offload, 0);
@@ -244,23 +270,33 @@ impl Granted {
 }
 
 /// Why the node could not be opened, and what helps.
-fn refused_node(errno: Errno, name: &str) -> HostError {
+fn refused_node(errno: Errno, name: &str, layer: Layer) -> HostError {
     let error = HostError::new(Operation::OpenNode, NODE, errno);
     match errno {
         Errno::NOENT | Errno::NODEV | Errno::NXIO => {
             error.with_hint("modprobe tun; mkdir -p /dev/net; mknod /dev/net/tun c 10 200 (a container needs --device /dev/net/tun)")
         }
         Errno::ACCESS | Errno::PERM => {
-            error.with_hint(format!("chmod 666 /dev/net/tun, then {}", creating(name)))
+            error.with_hint(format!("chmod 666 /dev/net/tun, then {}", creating(name, layer)))
         }
         _ => error,
     }
 }
 
-/// The command with which root makes a tap for this user.
-fn creating(name: &str) -> String {
-    let name = if name.is_empty() || name.contains('%') { "tap0" } else { name };
-    format!("rump host tap create {name} --owner {} --up (as root)", machine::user())
+/// The command with which root makes a tap or tun for this user.
+fn creating(name: &str, layer: Layer) -> String {
+    let is_numbered = name.is_empty() || name.contains('%');
+    let user = machine::user();
+    match layer {
+        Layer::Ethernet => {
+            let name = if is_numbered { "tap0" } else { name };
+            format!("rump host tap create {name} --owner {user} --up (as root)")
+        }
+        Layer::Ip => {
+            let name = if is_numbered { "tun0" } else { name };
+            format!("ip tuntap add dev {name} mode tun user {user} && ip link set {name} up (as root)")
+        }
+    }
 }
 
 /// An errno of an operation on the tap `name`, with what helps.
@@ -278,7 +314,7 @@ pub(super) fn explained(operation: Operation, name: &str, layer: Layer, errno: E
         (Operation::Attach, Errno::INVAL) => {
             error.with_hint(format!("an interface of this name that is no {kind}, or a malformed name"))
         }
-        (Operation::Attach, Errno::PERM | Errno::NXIO) => error.with_hint(creating(name)),
+        (Operation::Attach, Errno::PERM | Errno::NXIO) => error.with_hint(creating(name, layer)),
         (Operation::Attach, Errno::NODEV) => error.with_hint("modprobe tun"),
         (Operation::Find, Errno::NODEV) => {
             error.with_hint("it has been deleted, or is in a network namespace out of our reach")
@@ -288,7 +324,9 @@ pub(super) fn explained(operation: Operation, name: &str, layer: Layer, errno: E
         (Operation::SetQueueLength, Errno::PERM) => {
             error.with_hint(format!("ip link set {name} txqueuelen N (as root)"))
         }
-        (Operation::SetOwner | Operation::SetPersistence, Errno::PERM) => error.with_hint(creating(name)),
+        (Operation::SetOwner | Operation::SetPersistence, Errno::PERM) => {
+            error.with_hint(creating(name, layer))
+        }
         _ => error,
     }
 }

@@ -80,28 +80,33 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
     }
 }
 
-/// A socket for the other commands, at a place of its own; the demo can do without.
-fn listen() -> Option<Listener> {
-    let directory = locate::runtime_directory()?;
-    let address = Address::at(directory.join(format!("demo-{}", std::process::id()))).ok()?;
-    crate::server::make_private_directory(&directory).ok()?;
-    Listener::bind(address.path()).ok()
+/// A socket for the other commands, at a place of its own; the demo can do without, and says why.
+fn listen() -> Result<Listener, String> {
+    let directory = locate::runtime_directory().ok_or("XDG_RUNTIME_DIR names no place for its socket")?;
+    let address = Address::at(directory.join(format!("demo-{}", std::process::id())));
+    let address = address.map_err(|error| format!("{}: {error}", directory.display()))?;
+    let said = |error: io::Error| format!("{address}: {error}");
+    crate::server::make_private_directory(&directory).map_err(said)?;
+    Listener::bind(address.path()).map_err(|errno| said(errno.into()))
 }
 
 /// Sets the stage, shows it until the user has seen enough, and undoes everything.
-fn show(stage: Stage, listener: Option<Listener>, interrupt: Interrupt) -> Status {
+fn show(stage: Stage, listener: Result<Listener, String>, interrupt: Interrupt) -> Status {
     let set = match stage.set() {
         Ok(set) => set,
         Err(reason) => return output::failed(PROGRAM, reason),
     };
     let mut text = set.text.clone();
     text += &set.serve_page();
-    let url = listener.as_ref().map(|listener| format!("unix://{}", listener.path().display()));
-    let server =
-        listener.and_then(|listener| Server::start(listener, set.kernel.clone(), Limits::default()).ok());
-    if let (Some(url), Some(_)) = (&url, &server) {
-        text += &format!("  {} --server {url} ifconfig -a\n", locate::program());
-    }
+    let server = listener.and_then(|listener| {
+        let url = format!("unix://{}", listener.path().display());
+        let server = Server::start(listener, set.kernel.clone(), Limits::default());
+        server.map(|server| (server, url)).map_err(|error| error.to_string())
+    });
+    text += &match &server {
+        Ok((_, url)) => format!("  {} --server {url} ifconfig -a\n", locate::program()),
+        Err(reason) => format!("Other commands cannot ask it: {reason}.\n"),
+    };
     text += "Ctrl-C ends it and undoes everything.\n";
     let terminal = Terminal::of_kernel(set.kernel.clone(), interrupt);
     if output::print(&text).is_ok() {
@@ -112,7 +117,7 @@ fn show(stage: Stage, listener: Option<Listener>, interrupt: Interrupt) -> Statu
         }
         watch(&terminal, &set.kernel);
     }
-    server.into_iter().for_each(Server::stop);
+    server.into_iter().for_each(|(server, _)| server.stop());
     let total = meter::total(&set.kernel);
     set.undo();
     // A reader who has gone wants no sum.
@@ -126,7 +131,10 @@ fn watch(terminal: &Terminal, kernel: &Kernel) {
     let mut meter = Meter::new(kernel);
     while !terminal.is_interrupted() && !kernel.wait_halt(Some(Duration::ZERO)) {
         console::run(terminal.sleep(TICK));
-        if is_drawn && output::print(&format!("{}{}", meter::REDRAW, meter.line(kernel))).is_err() {
+        // An interrupt has ended the wait: what would be said of so short a time is not a rate.
+        let is_over = terminal.is_interrupted();
+        if is_drawn && !is_over && output::print(&format!("{}{}", meter::REDRAW, meter.line(kernel))).is_err()
+        {
             return;
         }
     }

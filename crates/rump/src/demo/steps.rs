@@ -77,11 +77,15 @@ fn say(line: &str) {
     let _unread = output::print(&format!("{line}\n"));
 }
 
-/// A refusal and the command that lifts it.
+/// A refusal and the command that lifts it, or what is the matter where none does.
 fn in_words(what: &str, refusal: &HostError) -> String {
     let reason = io::Error::from_raw_os_error(refusal.errno);
     let cause = format!("{what}: {} {}: {reason}", refusal.operation, refusal.object);
-    let remedy = refusal.hint.as_deref().map(|hint| format!("\n  what lifts it: {hint}"));
+    let is_ours = matches!(reason.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ResourceBusy);
+    let remedy = refusal.hint.as_deref().map(|hint| match is_ours {
+        true => format!(" ({hint})"),
+        false => format!("\n  what lifts it: {hint}"),
+    });
     cause + &remedy.unwrap_or_default()
 }
 

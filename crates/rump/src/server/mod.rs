@@ -25,7 +25,7 @@ use rumpnet_tools::Status;
 use crate::{console, locate, output};
 pub(crate) use netbsd::{NAMES, command as netbsd_command, run as run_as_netbsd};
 pub(crate) use options::make_private_directory;
-use options::{Options, host_end, preset};
+use options::{Options, given_twice, host_end, name, preset};
 
 /// Stack of the thread that waits for signals.
 const SIGNAL_STACK_BYTES: usize = 64 * 1024;
@@ -50,6 +50,7 @@ pub(crate) fn command() -> Command {
             Arg::new("name")
                 .long("name")
                 .value_name("NAME")
+                .value_parser(name)
                 .help("The kernel's name; its link addresses follow from it"),
         )
         .arg(
@@ -79,6 +80,9 @@ pub(crate) fn run(matches: &ArgMatches, named: Option<&str>) -> Status {
         config: preset(matches.get_one::<String>("preset").map_or("server", String::as_str)),
         verbose: matches.get_flag("verbose"),
     };
+    if let Some(interface) = given_twice(&options.host_ends) {
+        return output::failed("rump server", format!("--tap: {interface} is given two ends"));
+    }
     let served = address.and_then(|address| {
         let listener = bind(&address)?;
         Running::start(listener, &options)

@@ -43,7 +43,7 @@ pub(crate) fn command() -> Command {
         .arg(value(
             "r",
             "SIZE",
-            "Memory for packets at most; the largest preset of limits that fits is taken",
+            "Memory for packets in the shared queues, one port and one socket; the largest preset of limits that fits is taken",
         ))
         .arg(value("l", "LIBRARY", "A component; what it names must be built in").action(ArgAction::Append))
         .arg(value("m", "MODULE", "Refused: there are no kernel modules").action(ArgAction::Append))

@@ -11,8 +11,11 @@ mod capture;
 mod wait;
 
 use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileTypeExt,
+    },
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -191,6 +194,11 @@ fn is_full(error: &HostError) -> bool {
     kind(error) == io::ErrorKind::WouldBlock
 }
 
+/// Whether a socket's file is there; what cannot be looked at is taken for one.
+fn is_socket(address: &Address) -> bool {
+    fs::metadata(address.path()).map_or(true, |found| found.file_type().is_socket())
+}
+
 fn timed_out(address: &Address, patience: Duration) -> ControlError {
     let hint = format!("the server does not answer within {} s", patience.as_secs_f32());
     ControlError::new(Operation::Server, address.to_string(), Errno::TimedOut).with_hint(hint)
@@ -202,6 +210,9 @@ fn determine_refusal(address: &Address, patience: Duration, error: HostError) ->
     match kind(&error) {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             refuse(Errno::NoEnt).with_hint("no server there; start one with `rump server`")
+        }
+        io::ErrorKind::ConnectionRefused if !is_socket(address) => {
+            refuse(Errno::ConnRefused).with_hint("what is there is no socket")
         }
         io::ErrorKind::ConnectionRefused => {
             refuse(Errno::ConnRefused).with_hint("the server is gone and has left its socket; start one anew")

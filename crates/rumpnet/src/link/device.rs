@@ -4,7 +4,7 @@
 use std::{
     io::{self, IoSlice},
     os::fd::AsFd,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use arrayvec::ArrayVec;
@@ -35,7 +35,7 @@ pub(crate) struct DeviceLink {
     properties: LinkProperties,
     /// The interface of the host whose state tells whether the far end is there; none where it is in another network
     /// namespace, of which nobody here has news.
-    index: Option<u32>,
+    index: Option<AtomicU32>,
     /// Whether it is.
     present: AtomicBool,
 }
@@ -57,8 +57,8 @@ impl DeviceLink {
         };
         let index = match &device {
             FrameDevice::Tap(tap) if tap.is_elsewhere() => None,
-            FrameDevice::Tap(tap) => Some(tap.index()?),
-            FrameDevice::Packet(packet) => Some(packet.index()),
+            FrameDevice::Tap(tap) => Some(tap.index()?.into()),
+            FrameDevice::Packet(packet) => Some(packet.index().into()),
         };
         let host_end = Some(device.host_end().to_owned());
         let properties = LinkProperties { kind, offloads, mtu: 1500, max_mtu: MAX_MTU, host_end };
@@ -143,13 +143,23 @@ impl Link for DeviceLink {
     }
 
     fn far_drops(&self) -> Option<u64> {
-        self.index?;
+        self.index.as_ref()?;
         let link = Netlink::open().and_then(|mut netlink| netlink.link(self.device.host_end()));
         link.ok().map(|link| link.tx_dropped)
     }
 
     fn host_index(&self) -> Option<u32> {
-        self.index
+        self.index.as_ref().map(|index| index.load(Ordering::Acquire))
+    }
+
+    fn attach_again(&self) -> io::Result<()> {
+        let (FrameDevice::Tap(tap), Some(index)) = (&self.device, &self.index) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        tap.attach_again()?;
+        index.store(tap.index()?, Ordering::Release);
+        self.present.store(tap.is_up()?, Ordering::Release);
+        Ok(())
     }
 
     fn on_host_link(&self, link: Option<&HostLink>) {

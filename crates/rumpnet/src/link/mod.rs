@@ -91,6 +91,12 @@ pub trait Link: Send + Sync + 'static {
     /// The host's interface has changed, or is gone.
     fn on_host_link(&self, _link: Option<&HostLink>) {}
 
+    /// The host's interface was deleted, and there is one of its name again: the link stands on that one from now on. An error leaves
+    /// everything as it was. Neither quick nor called where anybody waits.
+    fn attach_again(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Frames that the far end dropped because we did not read in time, where it tells.
     fn far_drops(&self) -> Option<u64> {
         None

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use rumpnet_host::readiness::{Interest, Poller};
+use rumpnet_host::readiness::{Interest, Poller, write_now};
 use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request};
 
 use super::pcapng::Writer;
@@ -79,8 +79,12 @@ impl Stream {
         while result.is_ok()
             && let Some(batch) = capture.next(None)
         {
-            batch.iter().for_each(|packet| writer.add(packet));
-            result = out.write_all(&writer.take());
+            // Each packet is let go when it is written, so that a slow reader's batch is not kept twice.
+            result = batch.into_iter().try_for_each(|packet| {
+                writer.add(&packet);
+                if writer.is_worth_writing() { out.write_all(&writer.take()) } else { Ok(()) }
+            });
+            result = result.and_then(|()| out.write_all(&writer.take()));
         }
         let (_, overruns) = self.finish();
         if result.is_ok() {
@@ -136,7 +140,8 @@ impl Write for Out<'_> {
             self.stream.wait_for_room()?;
         }
         loop {
-            match self.file.write(&bytes[..bytes.len().min(CHUNK)]) {
+            let chunk = &bytes[..bytes.len().min(CHUNK)];
+            match if self.is_pipe { write_now(&self.file, chunk) } else { self.file.write(chunk) } {
                 // Somebody else filled it first.
                 Err(error) if error.kind() == ErrorKind::WouldBlock && self.is_pipe => {
                     self.stream.wait_for_room()?

@@ -8,6 +8,9 @@ use rumpnet_wire::pcapng::{self, LinkType};
 
 use crate::Kernel;
 
+/// As much as a pipe holds.
+const ENOUGH: usize = 64 * 1024;
+
 /// What has become pcapng and has not been taken yet.
 pub(super) struct Writer {
     kernel: Kernel,
@@ -31,6 +34,11 @@ impl Writer {
             }
         }
         writer
+    }
+
+    /// Whether more has been added than one wants to keep.
+    pub(super) const fn is_worth_writing(&self) -> bool {
+        self.out.len() >= ENOUGH
     }
 
     /// What has been added since the last time.
