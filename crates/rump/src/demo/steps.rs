@@ -1,6 +1,6 @@
 //! The steps of the demo: which one the host allows, setting it up, undoing it.
 
-use std::{io, net::IpAddr, process};
+use std::{io, net::IpAddr, process, time::Duration};
 
 use rumpnet::{Config, Kernel, link, wire::ip::Cidr};
 use rumpnet_host::{
@@ -19,6 +19,9 @@ use crate::{locate, output};
 
 /// The most taps that are looked at for a free name.
 const NAMES: u32 = 1000;
+
+/// How long connections may take to say what they have to say when the demo ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How the demo will be shown.
 pub(super) enum Stage {
@@ -268,7 +271,8 @@ impl Set {
             // It goes with a tap of our making; on one that was there before, it must go by itself.
             let _gone = netlink.delete_address(index, address.address(), address.prefix_len());
         }
-        self.kernel.shutdown();
+        // Whoever is just reading the page gets the rest of it.
+        let _told = self.kernel.shutdown_within(LAST_WORDS);
         self.other.iter().for_each(Kernel::shutdown);
     }
 }
