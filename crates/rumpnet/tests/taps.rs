@@ -216,3 +216,50 @@ fn a_hundred_kernels_share_the_reactor_and_take_their_taps_with_them() {
     drop(kernels);
     eventually("all taps are gone", || (0..100).all(|number| !is_there(&format!("tap{number}"))));
 }
+
+#[test]
+fn a_million_frames_pass_each_way_and_every_one_is_accounted_for() {
+    const FRAMES: u64 = 1_000_000;
+    const HOST_RECEIVED: (&str, usize) = ("RX:", 1);
+    const HOST_DROPPED: (&str, usize) = ("TX:", 3);
+    enter_own_network().expect("these tests need root");
+    let kernel = kernel("tap0");
+    ip("addr add 10.0.0.1/24 dev tap0");
+    let host = HostSocket::bind("10.0.0.1:0").expect("free");
+    let to = host.local_addr().expect("bound");
+    let ours = UdpSocket::bind(&kernel, "10.0.0.2:9").expect("free");
+    // Both ends know each other before the count.
+    host.send_to(b"x", "10.0.0.2:9").expect("sent");
+    ours.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    ours.recv(&mut [0; 9]).expect("arrives");
+    let counters = || kernel.interface("virt0").expect("there").counters;
+    let before = counters();
+    // Lengths alternate, so that each datagram is a frame of its own.
+    let batch: [&[u8]; 50] = std::array::from_fn(|number| &[7; 65][number % 2..]);
+    let mut sent = 0;
+    while sent < FRAMES {
+        sent += ours.send_batch(&batch, Some(to)).expect("a full link makes the sender wait") as u64;
+    }
+    eventually("all have left", || counters().output_packets - before.output_packets >= sent);
+    let host_received = statistic(HOST_RECEIVED);
+    assert!(host_received >= sent, "{host_received} of {sent}");
+    let (before, dropped_before) = (counters().input_packets, statistic(HOST_DROPPED));
+    for number in 0..FRAMES as usize {
+        host.send_to(batch[number % 2], "10.0.0.2:9").expect("sent");
+    }
+    let arrived = || counters().input_packets - before + statistic(HOST_DROPPED) - dropped_before;
+    eventually("each has arrived, or was dropped by the host and counted", || arrived() >= FRAMES);
+    assert!(arrived() < FRAMES + 100, "a few more are the neighbours' talk");
+}
+
+/// A counter of the host's end of the tap, as ip(8) shows it: a direction, and the place in its line.
+fn statistic((direction, place): (&str, usize)) -> u64 {
+    let ran = Command::new("ip")
+        .args(["-s", "link", "show", "tap0"])
+        .output()
+        .expect("ip is there (package iproute2)");
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let numbers = text.lines().skip_while(|line| !line.trim_start().starts_with(direction)).nth(1);
+    let number = numbers.and_then(|line| line.split_whitespace().nth(place));
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("another layout: {text}"))
+}
