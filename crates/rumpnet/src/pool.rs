@@ -10,8 +10,8 @@ use bytes::Bytes;
 /// Bytes of a buffer: virtio header, Ethernet header, tag, and the longest packet, with room to notice one that is longer.
 pub(crate) const BUFFER: usize = 66_048;
 
-/// Buffers kept for later.
-const KEPT: usize = 64;
+/// Buffers kept for later, 10 MiB: as many as a batch and a full socket buffer of super-frames hold, since a new one must be cleared.
+const KEPT: usize = 160;
 
 /// Frames up to this length are copied out.
 const SMALL: usize = 2048;

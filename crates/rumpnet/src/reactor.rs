@@ -213,6 +213,8 @@ impl Reactor {
             if !goes_on {
                 return;
             }
+            // In a flood whoever reads the sockets may wait for this very CPU, and what he does not take in time is lost.
+            std::thread::yield_now();
         }
         if rings {
             self.ring(&port.this);
