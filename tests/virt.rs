@@ -334,6 +334,9 @@ print(sent)
     assert!(sent > 20_000);
     namespace.sh("ping -c 1 -W 2 10.0.0.2").ok();
     let counted = server.interface("virt0");
-    let input = counted.pointer("/interfaces/0/input/packets").and_then(serde_json::Value::as_u64);
-    assert!(input.is_some_and(|input| input > 10_000), "{counted}");
+    let number = |place: &str| counted.pointer(place).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let input = number("/interfaces/0/input/packets");
+    let dropped = number("/interfaces/0/host_dropped_packets");
+    // How many come in before the tap's queue is full is a matter of who gets the CPU; none is unaccounted for.
+    assert!(input > 0 && input + dropped >= sent, "{sent} sent: {counted}");
 }
