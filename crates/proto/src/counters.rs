@@ -82,6 +82,8 @@ counters! {
         TcpResetsSent "TCP resets sent";
         TcpChallengesSent "TCP challenge acknowledgments sent";
         TcpChallengesSpared "TCP challenge acknowledgments not sent for their rate";
+        TcpAnswersSpared "TCP segments that cannot be right not answered for their rate";
+        TcpScoreboardFull "TCP transmissions held back for too many under way";
         TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpUnroutable "TCP segments without a way to their destination";
         TcpCookiesSent "TCP connection requests answered with a cookie";

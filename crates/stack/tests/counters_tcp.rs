@@ -207,9 +207,11 @@ fn a_reset_counts_at_the_expected_number_only_and_a_late_syn_never() {
     peer.outside.sent();
     let challenged = all(&[&ARRIVED, &[Counter::TcpChallengesSent], &LEFT]);
     peer.outside.raises(&challenged, &[DropReason::TcpResetUnacceptable]);
+    peer.outside.wait(1);
     peer.say(Flags::SYN, b"");
     peer.outside.sent();
     peer.outside.raises(&challenged, &[DropReason::TcpSynUnacceptable]);
+    peer.outside.wait(1);
     peer.say_with(Flags::ACK, b"", |head| head.acknowledgment += 1);
     peer.outside.sent();
     peer.outside.raises(&challenged, &[DropReason::TcpAckUnacceptable]);
@@ -218,16 +220,71 @@ fn a_reset_counts_at_the_expected_number_only_and_a_late_syn_never() {
 }
 
 #[test]
-fn challenges_are_limited_in_rate() {
+fn one_connection_is_challenged_twice_a_second_at_most() {
     let mut peer = Peer::connected();
-    for _ in 0..1000 {
-        peer.say(Flags::SYN, b"");
-        peer.outside.sent();
-    }
+    peer.say(Flags::SYN, b"");
+    peer.outside.sent();
     peer.outside.forget();
     peer.say(Flags::SYN, b"");
-    let spared = all(&[&ARRIVED, &[Counter::TcpChallengesSpared]]);
+    assert!(peer.outside.sent().is_empty());
+    let spared = all(&[&ARRIVED, &[Counter::TcpAnswersSpared]]);
     peer.outside.raises(&spared, &[DropReason::TcpSynUnacceptable]);
+}
+
+#[test]
+fn two_sides_that_disagree_about_their_numbers_do_not_answer_each_other_for_ever() {
+    let mut peer = Peer::connected();
+    let stray = |peer: &mut Peer| peer.say_with(Flags::ACK, b"", |head| head.sequence += 0x4000_0000);
+    stray(&mut peer);
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpOutOfWindow]);
+    stray(&mut peer);
+    assert!(peer.outside.sent().is_empty());
+    let spared = all(&[&ARRIVED, &[Counter::TcpAnswersSpared]]);
+    peer.outside.raises(&spared, &[DropReason::TcpOutOfWindow]);
+    // Text is not part of such a quarrel, and he who sent it waits for its acknowledgment.
+    peer.say_with(Flags::ACK, b"x", |head| head.sequence += 0x4000_0000);
+    peer.outside.sent();
+    peer.outside.raises(&all(&[&ARRIVED, &LEFT]), &[DropReason::TcpOutOfWindow]);
+}
+
+#[test]
+fn challenges_of_all_connections_are_limited_in_rate_and_nobody_can_tell_where() {
+    let mut peer = Peer::listening(quiet());
+    let mut limits = Vec::new();
+    for second in 0..3 {
+        let mut sent = 0;
+        for number in 0..1600 {
+            let port = 1000 + second * 1600 + number;
+            let syn = Header { source_port: port, ..head(port, 999, 0, Flags::SYN) };
+            peer.outside.receive(frame(&bytes(&syn, b"")));
+            let ack = read(&peer.outside.sent()[0]).sequence.0.wrapping_add(1);
+            peer.outside.receive(frame(&bytes(&head(port, 1000, ack, Flags::ACK), b"")));
+            peer.outside.stack.tcp_accept(peer.listener).expect("connected");
+            peer.outside.receive(frame(&bytes(&head(port, 1000, ack, Flags::SYN), b"")));
+            sent += peer.outside.sent().len();
+        }
+        assert!((500..1500).contains(&sent), "{sent}");
+        limits.push(sent);
+        peer.outside.wait(1);
+    }
+    assert!(limits.iter().any(|limit| *limit != limits[0]), "{limits:?}");
+    assert!(peer.outside.stack.counter(Counter::TcpChallengesSpared) > 0);
+}
+
+#[test]
+fn a_peer_that_acknowledges_none_of_many_small_segments_gets_no_more() {
+    let mut peer = Peer::connected_with(&[TcpOption::MaximumSegmentSize(1460)]);
+    peer.options = Options::EMPTY;
+    let (now, socket) = (peer.outside.now, peer.socket());
+    peer.outside.stack.tcp_set_option(now, socket, rumpnet_stack::TcpOption::NoDelay(true)).expect("known");
+    for _ in 0..9000 {
+        peer.send(b"x");
+        peer.outside.sent();
+    }
+    let info = peer.outside.stack.tcp_info(socket).expect("connected");
+    assert_eq!(info.path.in_flight, 8192);
+    assert!(peer.outside.stack.counter(Counter::TcpScoreboardFull) > 0);
 }
 
 #[test]

@@ -185,6 +185,8 @@ pub(crate) struct Connection {
     pub(super) rcv_wscale: u8,
     pub(super) last_ack_sent: Seq,
     pub(super) ack: AckDue,
+    /// Until when segments that cannot be right are not answered again.
+    pub(super) silent_until: Instant,
     /// Full segments that are acknowledged at once after the start.
     pub(super) quick_acks: u8,
     pub(super) received: VecDeque<Bytes>,
@@ -275,6 +277,7 @@ impl Connection {
             rcv_wscale: WINDOW_SHIFT,
             last_ack_sent: Seq(0),
             ack: AckDue::No,
+            silent_until: Instant::ZERO,
             quick_acks: 16,
             received: VecDeque::new(),
             received_len: 0,

@@ -106,6 +106,6 @@ impl Connection {
             return;
         }
         let mss = self.mss;
-        self.board.mark_lost(|sent| sent.len() > mss);
+        self.board.mark_lost(|sent| sent.len().min(sent.size.into()) > mss);
     }
 }

@@ -17,6 +17,9 @@ use crate::{
 const DELAYED_ACK: Duration = Duration::from_millis(40);
 /// Twice the maximum segment lifetime, as Linux has it.
 pub(super) const TIME_WAIT: Duration = Duration::from_secs(60);
+/// Between two answers to segments without text that cannot be right, so that two sides which disagree about their numbers do not
+/// answer each other for ever (RFC 5961 section 7; as Linux has it).
+const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
 /// After so long TS.Recent is not believed any more (RFC 7323 section 5.5).
 const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3600);
 
@@ -29,6 +32,8 @@ pub(super) enum Verdict {
     Established,
     /// It is dropped, for this reason; an acknowledgment may be owed.
     Drop(DropReason),
+    /// It is dropped, and not answered, since one like it was a moment ago.
+    Spare(DropReason),
     /// It is dropped, and answered with a reset of its own numbers.
     Reset(DropReason),
     /// It is dropped, and answered with a challenge (RFC 5961), which is limited in rate.
@@ -150,6 +155,9 @@ impl Connection {
     fn determine_refusal(&mut self, now: Instant, segment: &Segment) -> Option<Verdict> {
         let owes = !segment.has(Flags::RST);
         let refused = |connection: &mut Self, reason| {
+            if owes && segment.len == 0 && !connection.may_answer(now) {
+                return Some(Verdict::Spare(reason));
+            }
             if owes {
                 connection.ack = AckDue::Now;
             }
@@ -184,6 +192,15 @@ impl Connection {
             self.receive_acknowledgment_alone(now, segment);
         }
         refused(self, DropReason::TcpOutOfWindow)
+    }
+
+    /// Whether a segment that cannot be right may be answered again; then the next ones must wait.
+    pub(super) fn may_answer(&mut self, now: Instant) -> bool {
+        let may = now >= self.silent_until;
+        if may {
+            self.silent_until = now + ANSWER_INTERVAL;
+        }
+        may
     }
 
     /// The acknowledgment of a segment whose text is refused still counts.

@@ -67,8 +67,9 @@ pub use options::{TcpOption, TcpSettings};
 pub use report::TcpInfo;
 pub use user::Shutdown;
 
-/// Challenges sent in a second at most (RFC 5961 section 7).
-const CHALLENGES_PER_SECOND: u32 = 1000;
+/// Challenges sent in a second (RFC 5961 section 7): so many and, at random, up to as many again and once more, because a stranger
+/// who knew the number could find out by counting whether his guesses at others' connections were challenged (CVE-2016-5696).
+const CHALLENGES_PER_SECOND: u32 = 500;
 
 /// A TCP socket.
 enum Socket {
@@ -93,6 +94,7 @@ pub(crate) struct Tcp {
     /// At the end of the kernel, connections whose peers have not got everything.
     draining: Option<BTreeSet<Key>>,
     secret: Seed,
+    /// The second, and how many challenges are left in it.
     challenges: (u64, u32),
     defaults: Settings,
 }
@@ -188,6 +190,10 @@ impl Tcp {
             }
             Verdict::Established => self.on_established(cx, key),
             Verdict::Drop(reason) => cx.drop_received(segment.interface, reason, packet),
+            Verdict::Spare(reason) => {
+                cx.count(Counter::TcpAnswersSpared);
+                cx.drop_received(segment.interface, reason, packet);
+            }
             Verdict::Reset(reason) => {
                 cx.drop_received(segment.interface, reason, packet);
                 self.send_reset(cx, link, inet, segment);
@@ -261,14 +267,19 @@ impl Tcp {
 
     /// An acknowledgment that makes an honest peer repeat itself with the right numbers.
     fn challenge(&mut self, cx: &mut Context, key: Key) {
-        let second = cx.now.as_secs();
-        if self.challenges.0 != second {
-            self.challenges = (second, 0);
+        let now = cx.now;
+        if self.challenges.0 != now.as_secs() {
+            let more = cx.random.below(2 * CHALLENGES_PER_SECOND);
+            self.challenges = (now.as_secs(), CHALLENGES_PER_SECOND + more);
         }
-        if self.challenges.1 >= CHALLENGES_PER_SECOND {
+        let Some(connection) = self.connection_mut(key) else { return };
+        if !connection.may_answer(now) {
+            return cx.count(Counter::TcpAnswersSpared);
+        }
+        let Some(left) = self.challenges.1.checked_sub(1) else {
             return cx.count(Counter::TcpChallengesSpared);
-        }
-        self.challenges.1 += 1;
+        };
+        self.challenges.1 = left;
         cx.count(Counter::TcpChallengesSent);
         if let Some(connection) = self.connection_mut(key) {
             connection.owe_now();
@@ -399,7 +410,11 @@ impl Tcp {
         let Some(transmission) = connection.determine_transmission() else {
             // Whatever it still has waits for an acknowledgment, a window or a timer.
             connection.listed = false;
+            let full = connection.board.is_full() && connection.has_unsent();
             connection.arm_persistence(now);
+            if full {
+                cx.count(Counter::TcpScoreboardFull);
+            }
             self.rearm(cx, key);
             return false;
         };

@@ -114,7 +114,7 @@ impl Connection {
         }
         let left = self.queue_end() - self.snd_nxt;
         let fin_next = self.fin_wanted;
-        if left == 0 && !fin_next {
+        if left == 0 && !fin_next || self.board.is_full() {
             return None;
         }
         let free = u32::from(self.free_segments) * self.mss;
@@ -237,13 +237,13 @@ impl Connection {
             flags |= Flags::PSH;
         }
         if again {
-            self.board.on_retransmitted(from, end, now);
+            self.board.on_retransmitted(from, end, size.min(u16::MAX.into()) as u16, now);
             self.retransmitted += 1;
         } else {
             if self.board.is_empty() {
                 self.waiting_since = now;
             }
-            self.board.on_sent(from, end, now);
+            self.board.on_sent(from, end, size.min(u16::MAX.into()) as u16, now);
             self.snd_nxt = end;
             let segments = (end - from).div_ceil(self.mss).min(255) as u8;
             self.free_segments = self.free_segments.saturating_sub(segments);
@@ -276,10 +276,10 @@ impl Connection {
                 self.syn_due = false;
                 if self.board.is_empty() {
                     self.waiting_since = now;
-                    self.board.on_sent(self.iss, self.iss + 1, now);
+                    self.board.on_sent(self.iss, self.iss + 1, 1, now);
                     self.snd_nxt = self.iss + 1;
                 } else {
-                    self.board.on_retransmitted(self.iss, self.iss + 1, now);
+                    self.board.on_retransmitted(self.iss, self.iss + 1, 1, now);
                 }
                 self.deadlines.retransmit = Some(self.retransmission_deadline(now));
             }

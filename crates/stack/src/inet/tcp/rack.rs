@@ -159,7 +159,7 @@ mod tests {
     fn board() -> Scoreboard {
         let mut board = Scoreboard::default();
         for number in 0..5u32 {
-            board.on_sent(Seq(number * MSS), Seq((number + 1) * MSS), MS(number.into()));
+            board.on_sent(Seq(number * MSS), Seq((number + 1) * MSS), MSS as u16, MS(number.into()));
         }
         board
     }
