@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Figures;
+use crate::{Failure, Figures, cpu};
 
 /// How long what arrives is not counted, from the first arrival on.
-const SETTLE: Duration = Duration::from_millis(100);
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 /// How long it is counted.
-const MEASURE: Duration = Duration::from_millis(600);
+pub(crate) const MEASURE: Duration = Duration::from_millis(600);
 /// How long to wait for the first arrival.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a load must last to fill the window of the slowest starter.
@@ -21,13 +21,15 @@ pub(crate) struct Count {
     last: Instant,
     packets: u64,
     bytes: u64,
+    /// The busy seconds of all CPUs when counting began, and when it ended.
+    busy: [Option<f64>; 2],
 }
 
 impl Count {
     /// A count of nothing yet.
     pub(crate) fn begin() -> Self {
         let now = Instant::now();
-        Self { begun: now, first: None, from: None, last: now, packets: 0, bytes: 0 }
+        Self { begun: now, first: None, from: None, last: now, packets: 0, bytes: 0, busy: [None; 2] }
     }
 
     /// Whether there is still something to wait for.
@@ -45,14 +47,19 @@ impl Count {
         let now = Instant::now();
         let first = *self.first.get_or_insert(now);
         match self.from {
-            Some(_) => {
+            Some(_) if self.busy[1].is_some() => {}
+            Some(from) => {
                 self.packets += packets;
                 self.bytes += bytes;
                 self.last = now;
+                if now >= from + MEASURE {
+                    self.busy[1] = cpu::busy_seconds().ok();
+                }
             }
             None if now >= first + SETTLE => {
                 self.from = Some(now);
                 self.last = now;
+                self.busy[0] = cpu::busy_seconds().ok();
             }
             None => {}
         }
@@ -66,5 +73,15 @@ impl Count {
             ("packets_per_second".into(), rate(self.packets as f64)),
             ("gbit_per_second".into(), rate(self.bytes as f64 * 8.0 / 1e9)),
         ])
+    }
+
+    /// The same for a stream, and the CPU seconds that the whole system was busy for each 10^9 bytes.
+    pub(crate) fn stream_figures(&self) -> Result<Figures, Failure> {
+        let mut figures = self.figures();
+        let [Some(begun), Some(ended)] = self.busy else {
+            return Err("too little came to be counted".into());
+        };
+        figures.insert("cpu_s_per_gb".into(), (ended - begun) / (self.bytes as f64 / 1e9).max(1e-9));
+        Ok(figures)
     }
 }

@@ -1,8 +1,10 @@
-//! Loads and counts on sockets of the host's own kernel, for the host's side of every arm and the far side of veth.
+//! Loads and counts of datagrams on sockets of the host's own kernel, for the host's side of every arm and the far side of veth.
+//!
+//! Streams are in [`crate::kernel_stream`].
 
 use std::{
     io::{ErrorKind, IoSlice, IoSliceMut, Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
     os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
@@ -216,71 +218,6 @@ pub(crate) fn count_trains(socket: &UdpSocket) -> Result<Figures, Failure> {
             Err(nix::errno::Errno::EAGAIN) => {}
             Err(errno) => return Err(errno.into()),
         }
-    }
-    Ok(count.figures())
-}
-
-/// Writes to a TCP sink at [`PEER`] with CUBIC until `limit`; returns the bytes that were taken.
-pub(crate) fn stream(to: [u8; 4], limit: Duration) -> Result<u64, Failure> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_tcp_congestion(b"cubic")?;
-    socket.connect_timeout(&SocketAddrV4::new(to.into(), PORT).into(), Duration::from_secs(5))?;
-    socket.set_write_timeout(Some(Duration::from_secs(5)))?;
-    let block = vec![0x55; 1 << 18];
-    let until = Instant::now() + limit;
-    let mut sent = 0;
-    while Instant::now() < until {
-        match (&mut &socket).write(&block) {
-            Ok(len) => sent += len as u64,
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(sent)
-}
-
-/// A listener of the host's kernel for [`count_stream`].
-pub(crate) fn listen() -> Result<TcpListener, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?)
-}
-
-/// The host's side of one byte there and back: microseconds of each round trip.
-pub(crate) fn requests(count: usize) -> Result<Vec<f64>, Failure> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((PEER, PORT)), Duration::from_secs(5))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let begun = Instant::now();
-        stream.write_all(&[0x55])?;
-        stream.read_exact(&mut [0])?;
-        times.push(begun.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(times)
-}
-
-/// Accepts one stream and sends each of its bytes back.
-pub(crate) fn answer(listener: &TcpListener) -> Result<(), Failure> {
-    let (mut stream, _) = listener.accept()?;
-    stream.set_nodelay(true)?;
-    let mut byte = [0];
-    while stream.read(&mut byte)? == 1 {
-        stream.write_all(&byte)?;
-    }
-    Ok(())
-}
-
-/// Accepts one stream and counts what it brings, read into a warm buffer.
-pub(crate) fn count_stream(listener: &TcpListener) -> Result<Figures, Failure> {
-    let (mut stream, _) = listener.accept()?;
-    let mut buffer = vec![0; 1 << 17];
-    let mut count = Count::begin();
-    while count.is_running() {
-        let len = stream.read(&mut buffer)?;
-        if len == 0 {
-            break;
-        }
-        count.add(1, len as u64);
     }
     Ok(count.figures())
 }

@@ -5,16 +5,21 @@
 //! measurement is a [`trial`] in processes of its own. This is not a test: it says how fast, never whether right.
 
 mod count;
+mod cpu;
+mod driven_arm;
 mod frames;
 mod kernel_socket;
+mod kernel_stream;
 mod lifecycle;
 mod measure;
+mod memory;
 mod namespace;
 mod peer;
 mod report;
 mod rump_arm;
 mod sink;
 mod smoltcp_arm;
+mod smoltcp_stream;
 mod table;
 mod tap_arm;
 mod tcp_arm;

@@ -28,6 +28,12 @@ pub(crate) fn leave() -> Result<(), Failure> {
     ip("link set lo up")
 }
 
+/// Lets connections in this namespace leave from nearly every port, so that none is used twice while a trial lasts.
+pub(crate) fn widen_ports() -> Result<(), Failure> {
+    let path = "/proc/sys/net/ipv4/ip_local_port_range";
+    std::fs::write(path, "1024 65535").map_err(|error| format!("{path}: {error}").into())
+}
+
 /// Runs ip(8) with `words`.
 pub(crate) fn ip(words: &str) -> Result<(), Failure> {
     let output = Command::new("ip").args(words.split_whitespace()).stdin(Stdio::null()).output()?;

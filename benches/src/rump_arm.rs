@@ -21,12 +21,6 @@ use crate::{
 pub(crate) fn run(load: Load) -> Result<(), Failure> {
     let kernel = boot()?;
     match load {
-        Load::Sink
-        | Load::Stream
-        | Load::StreamSend
-        | Load::StreamGive
-        | Load::Request
-        | Load::RequestPinned => tcp_arm::run(&kernel, load),
         Load::PingPinned | Load::Ping => answer(&kernel),
         Load::UdpReceive | Load::TrainReceive => receive(&kernel),
         Load::UdpSend => send(&kernel, |socket| socket.send(&[0x55; SMALL]).map(drop)),
@@ -42,18 +36,24 @@ pub(crate) fn run(load: Load) -> Result<(), Failure> {
             let train = Bytes::from(vec![0x55; SEGMENT * SEGMENTS]);
             send(&kernel, |socket| socket.send_train(train.clone(), SEGMENT as u16, None))
         }
-        other => Err(format!("the rump kernel has no peer under {}", other.name()).into()),
+        load => tcp_arm::run(&kernel, load),
     }
 }
 
 /// A kernel whose `virt0` is on the trial's tap.
 pub(crate) fn boot() -> Result<Kernel, Failure> {
     let kernel = Kernel::boot()?;
+    configure(&kernel)?;
+    Ok(kernel)
+}
+
+/// Puts `virt0` on the trial's tap.
+pub(crate) fn configure(kernel: &Kernel) -> Result<(), Failure> {
     let options =
         CreateOptions { link_address: Some(ethernet::Address(PEER_LINK)), ..CreateOptions::default() };
     kernel.create_with("virt0", &options)?;
     kernel.add_address("virt0", format!("{}/24", Ipv4Addr::from(PEER)).parse()?)?;
-    Ok(kernel)
+    Ok(())
 }
 
 /// Answers pings for as long as anybody asks.

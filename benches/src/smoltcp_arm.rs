@@ -1,4 +1,4 @@
-//! smoltcp over a tap, driven as its own examples drive it: poll, then wait for the descriptor.
+//! smoltcp over a tap, its sockets of UDP, driven as its own examples drive it: poll, then wait for the descriptor.
 
 use std::{
     os::fd::{AsRawFd, RawFd},
@@ -9,7 +9,7 @@ use smoltcp::{
     iface::{Config, Interface, SocketHandle, SocketSet},
     phy::{Medium, TunTapInterface, wait},
     socket::udp,
-    time::Instant,
+    time::{Duration, Instant},
     wire::{EthernetAddress, IpCidr, IpEndpoint, Ipv4Address},
 };
 
@@ -18,24 +18,28 @@ use crate::{
     count::{self, Count},
     kernel_socket::{PORT, SMALL},
     namespace::{HOST, PEER, PEER_LINK, TAP},
-    peer,
+    peer, smoltcp_stream,
     trial::Load,
 };
 
 /// Datagrams that a socket holds in each direction.
 const QUEUE: usize = 1024;
 
-/// An interface with one UDP socket.
-struct Stack {
+/// An interface with one UDP socket, and what else is added.
+pub(crate) struct Stack {
     device: TunTapInterface,
     fd: RawFd,
-    interface: Interface,
-    sockets: SocketSet<'static>,
+    pub(crate) interface: Interface,
+    pub(crate) sockets: SocketSet<'static>,
     socket: SocketHandle,
 }
 
 /// Runs the far side of `load`.
 pub(crate) fn run(load: Load) -> Result<(), Failure> {
+    if matches!(load, Load::Stream | Load::StreamSend | Load::RequestPinned | Load::Request | Load::Requests)
+    {
+        return smoltcp_stream::run(load);
+    }
     let mut stack = Stack::open()?;
     peer::meet()?;
     match load {
@@ -47,7 +51,7 @@ pub(crate) fn run(load: Load) -> Result<(), Failure> {
 }
 
 impl Stack {
-    fn open() -> Result<Self, Failure> {
+    pub(crate) fn open() -> Result<Self, Failure> {
         let mut device = TunTapInterface::new(TAP, Medium::Ethernet)?;
         let fd = device.as_raw_fd();
         let config = Config::new(EthernetAddress(PEER_LINK).into());
@@ -59,13 +63,20 @@ impl Stack {
         Ok(Self { device, fd, interface, sockets, socket })
     }
 
-    fn poll(&mut self) {
+    pub(crate) fn poll(&mut self) {
         self.interface.poll(Instant::now(), &mut self.device, &mut self.sockets);
     }
 
-    fn wait(&mut self) -> Result<(), Failure> {
+    /// Waits for a frame or for what smoltcp has to do next.
+    pub(crate) fn wait(&mut self) -> Result<(), Failure> {
         let delay = self.interface.poll_delay(Instant::now(), &self.sockets);
         Ok(wait(self.fd, delay)?)
+    }
+
+    /// The same, at most so long.
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) -> Result<(), Failure> {
+        let delay = self.interface.poll_delay(Instant::now(), &self.sockets);
+        Ok(wait(self.fd, Some(delay.map_or(limit, |delay| delay.min(limit))))?)
     }
 
     /// Answers until it is killed.

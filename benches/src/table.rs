@@ -69,6 +69,9 @@ const fn absolute(figure: &'static str, bound: Bound) -> Target {
 /// The figures of traffic.
 const PACKETS: &str = "packets_per_second";
 const GBIT: &str = "gbit_per_second";
+const CPU: &str = "cpu_s_per_gb";
+const TRANSACTIONS: &str = "transactions_per_second";
+const CONNECTIONS: &str = "connections_per_second";
 
 /// CPU time in µs that waiting for a second and looking takes by itself.
 const WATCHING: f64 = 200.0;
@@ -135,14 +138,20 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         load: Load::Stream,
         title: "a TCP stream from the host, by reads that copy",
-        arms: &[Arm::Veth, Arm::Rump],
-        targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7))],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Rump],
+        targets: &[
+            ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7)),
+            ratio(Arm::Rump, Arm::Veth, CPU, Bound::AtMost(1.6)),
+        ],
     },
     Row {
         load: Load::StreamSend,
         title: "a TCP stream to the host, by writes that copy",
-        arms: &[Arm::Veth, Arm::Rump],
-        targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7))],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Rump],
+        targets: &[
+            ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.7)),
+            ratio(Arm::Rump, Arm::Veth, CPU, Bound::AtMost(1.6)),
+        ],
     },
     Row {
         load: Load::StreamGive,
@@ -151,16 +160,64 @@ pub(crate) const ROWS: &[Row] = &[
         targets: &[ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.9))],
     },
     Row {
+        load: Load::Streams,
+        title: "eight TCP streams from the host, by reads that copy",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[
+            ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.6)),
+            ratio(Arm::Rump, Arm::Veth, CPU, Bound::AtMost(1.6)),
+        ],
+    },
+    Row {
+        load: Load::StreamsSend,
+        title: "eight TCP streams to the host, by writes that copy",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[
+            ratio(Arm::Rump, Arm::Veth, GBIT, Bound::AtLeast(0.6)),
+            ratio(Arm::Rump, Arm::Veth, CPU, Bound::AtMost(1.6)),
+        ],
+    },
+    Row {
         load: Load::RequestPinned,
         title: "one byte there and back over TCP, everything on one CPU",
-        arms: &[Arm::Veth, Arm::Rump],
-        targets: &[ratio(Arm::Rump, Arm::Veth, "rtt_us", Bound::AtMost(1.43))],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Rump, Arm::Driven],
+        targets: &[
+            ratio(Arm::Rump, Arm::Veth, TRANSACTIONS, Bound::AtLeast(0.7)),
+            ratio(Arm::Driven, Arm::Veth, TRANSACTIONS, Bound::AtLeast(0.95)),
+        ],
     },
     Row {
         load: Load::Request,
         title: "one byte there and back over TCP, on any CPU",
-        arms: &[Arm::Veth, Arm::Rump],
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Rump, Arm::Driven],
         targets: &[],
+    },
+    Row {
+        load: Load::Requests,
+        title: "one byte there and back over TCP on eight connections, on any CPU",
+        arms: &[Arm::Veth, Arm::Smoltcp, Arm::Rump, Arm::Driven],
+        targets: &[ratio(Arm::Rump, Arm::Veth, TRANSACTIONS, Bound::AtLeast(0.6))],
+    },
+    Row {
+        load: Load::Connect,
+        title: "TCP connections from the host, opened and closed one after the other",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, CONNECTIONS, Bound::AtLeast(0.7))],
+    },
+    Row {
+        load: Load::Connects,
+        title: "TCP connections from the host, opened and closed by eight threads",
+        arms: &[Arm::Veth, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Veth, CONNECTIONS, Bound::AtLeast(1.3))],
+    },
+    Row {
+        load: Load::Memory,
+        title: "a TCP stream between two stacks in one thread, over a cable in memory",
+        arms: &[Arm::Rump],
+        targets: &[
+            absolute("super_frames_gbit_per_second", Bound::AtLeast(40.0)),
+            absolute("segments_gbit_per_second", Bound::AtLeast(6.0)),
+        ],
     },
     Row {
         load: Load::Boot,

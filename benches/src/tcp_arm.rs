@@ -1,9 +1,10 @@
-//! TCP over the rump kernel: streams in both directions, and one byte there and back.
+//! TCP over the rump kernel: streams in both directions, one byte there and back, and connections that only open and close.
 
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
-    time::{Duration, Instant},
+    sync::Mutex,
+    time::Instant,
 };
 
 use rumpnet::{Bytes, Kernel, TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use crate::{
     Failure,
     count::{self, Count},
     kernel_socket::PORT,
+    kernel_stream::{self, PATIENCE, on_threads},
     namespace::{HOST, PEER},
     peer,
     trial::Load,
@@ -19,79 +21,111 @@ use crate::{
 
 /// Bytes of a read or a write.
 const BLOCK: usize = 256 * 1024;
-/// How long a call may wait before the trial is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the far side of `load`.
 pub(crate) fn run(kernel: &Kernel, load: Load) -> Result<(), Failure> {
+    let width = load.width();
     match load {
-        Load::Sink => receive(kernel, |stream, _| Ok(stream.read_slices(BLOCK)?.len())),
-        Load::Stream => receive(kernel, |mut stream, buffer| stream.read(buffer)),
-        Load::StreamSend => {
+        Load::Sink => receive(kernel, width, |stream, _| Ok(stream.read_slices(BLOCK)?.len())),
+        Load::Stream | Load::Streams => receive(kernel, width, |mut stream, buffer| stream.read(buffer)),
+        Load::StreamSend | Load::StreamsSend => {
             let block = vec![0x55; BLOCK];
-            send(kernel, |mut stream| stream.write(&block))
+            send(kernel, width, |mut stream| stream.write(&block))
         }
         Load::StreamGive => {
             let block = Bytes::from(vec![0x55; BLOCK]);
-            send(kernel, |stream| stream.write_bytes(&block))
+            send(kernel, width, |stream| stream.write_bytes(&block))
         }
-        _ => answer(kernel),
+        Load::Request | Load::RequestPinned | Load::Requests => answer(kernel, width),
+        Load::Connect | Load::Connects => close_all(&listen(kernel)?),
+        other => Err(format!("the rump kernel has no peer under {}", other.name()).into()),
     }
 }
 
-fn accept(kernel: &Kernel) -> Result<TcpStream, Failure> {
+fn listen(kernel: &Kernel) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(kernel, SocketAddr::from((PEER, PORT)))?;
     peer::meet()?;
-    let (stream, _) = listener.accept()?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
+    Ok(listener)
 }
 
-/// Counts what one stream brings.
+/// Counts what so many streams bring, a thread each.
 fn receive(
     kernel: &Kernel,
-    mut once: impl FnMut(&TcpStream, &mut [u8]) -> io::Result<usize>,
+    streams: usize,
+    once: impl Fn(&TcpStream, &mut [u8]) -> io::Result<usize> + Sync,
 ) -> Result<(), Failure> {
-    let stream = accept(kernel)?;
-    let mut buffer = vec![0; BLOCK];
-    let mut count = Count::begin();
-    while count.is_running() {
-        match once(&stream, &mut buffer)? {
-            0 => break,
-            len => count.add(1, len as u64),
-        }
-    }
-    peer::report(&count.figures())
+    let listener = listen(kernel)?;
+    let count = Mutex::new(Count::begin());
+    on_threads(streams, || {
+        let read = |stream: &TcpStream, buffer: &mut [u8]| once(stream, buffer);
+        receive_one(&listener, &count, read).map_err(|error| error.to_string())
+    })?;
+    peer::report(&kernel_stream::figures(&count)?)
 }
 
-/// Sends one stream for as long as the load lasts.
-fn send(kernel: &Kernel, mut once: impl FnMut(&TcpStream) -> io::Result<usize>) -> Result<(), Failure> {
+fn receive_one(
+    listener: &TcpListener,
+    count: &Mutex<Count>,
+    once: impl Fn(&TcpStream, &mut [u8]) -> io::Result<usize>,
+) -> io::Result<()> {
+    let (stream, _) = listener.accept()?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        let len = once(&stream, &mut buffer)?;
+        if len == 0 || !kernel_stream::add(count, len) {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends so many streams for as long as the load lasts, a thread each.
+fn send(
+    kernel: &Kernel,
+    streams: usize,
+    once: impl Fn(&TcpStream) -> io::Result<usize> + Sync,
+) -> Result<(), Failure> {
     peer::meet()?;
+    let until = Instant::now() + count::LOAD;
+    on_threads(streams, || send_one(kernel, until, &once).map_err(|error| error.to_string())).map(drop)
+}
+
+fn send_one(
+    kernel: &Kernel,
+    until: Instant,
+    once: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> io::Result<()> {
     let stream = TcpStream::connect(kernel, SocketAddr::from((HOST, PORT)))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let until = Instant::now() + count::LOAD;
     while Instant::now() < until {
         match once(&stream) {
             Ok(_) => {}
-            // The host has counted enough.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
-            {
-                break;
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if kernel_stream::is_end(&error) => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// Sends each byte back until nobody sends any.
-fn answer(kernel: &Kernel) -> Result<(), Failure> {
-    let mut stream = accept(kernel)?;
+/// Sends each byte back on so many connections, a thread each, until nobody sends any.
+fn answer(kernel: &Kernel, connections: usize) -> Result<(), Failure> {
+    let listener = listen(kernel)?;
+    on_threads(connections, || answer_one(&listener).map_err(|error| error.to_string())).map(drop)
+}
+
+fn answer_one(listener: &TcpListener) -> io::Result<()> {
+    let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
     let mut byte = [0];
     while stream.read(&mut byte)? == 1 {
         stream.write_all(&byte)?;
     }
     Ok(())
+}
+
+/// Accepts connections and closes them until it is killed.
+fn close_all(listener: &TcpListener) -> Result<(), Failure> {
+    loop {
+        drop(listener.accept()?);
+    }
 }

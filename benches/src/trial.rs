@@ -11,7 +11,7 @@ use nix::{
 };
 
 use crate::{
-    Failure, Figures, count, kernel_socket, lifecycle, namespace,
+    Failure, Figures, count, driven_arm, kernel_socket, kernel_stream, lifecycle, memory, namespace,
     peer::{self, Peer},
     rump_arm, smoltcp_arm, tap_arm, veth_arm,
 };
@@ -53,8 +53,10 @@ words! {
         Smoltcp = "smoltcp",
         /// A bare loop on the raw tap.
         Tap = "tap",
-        /// The rump kernel over a tap.
+        /// The rump kernel over a tap, run by its reactor's thread.
         Rump = "rump",
+        /// The rump kernel over a tap, driven by its user's loop.
+        Driven = "driven",
     }
 }
 
@@ -85,10 +87,22 @@ words! {
         StreamSend = "stream-send",
         /// The same by writes that hand their bytes over.
         StreamGive = "stream-give",
+        /// Eight TCP streams from the host into reads that copy.
+        Streams = "streams",
+        /// Eight TCP streams to the host, by writes that copy.
+        StreamsSend = "streams-send",
         /// One byte there and back on one connection, everything on one CPU.
         RequestPinned = "request-pinned",
         /// The same on whatever CPUs the host chooses.
         Request = "request",
+        /// The same on eight connections at once.
+        Requests = "requests",
+        /// Connections opened and closed one after the other.
+        Connect = "connect",
+        /// The same from eight threads.
+        Connects = "connects",
+        /// A stream between two stacks in one thread.
+        Memory = "memory",
         /// Kernels booted one after the other.
         Boot = "boot",
         /// An interface made, given an address, brought up and destroyed.
@@ -107,8 +121,14 @@ words! {
 impl Load {
     /// Whether there is no traffic with a far side to be measured.
     const fn is_alone(self) -> bool {
-        use Load::{Adopted, Boot, Cycle, Kernels, Parallel, Start};
-        matches!(self, Boot | Cycle | Adopted | Parallel | Start | Kernels)
+        use Load::{Adopted, Boot, Cycle, Kernels, Memory, Parallel, Start};
+        matches!(self, Boot | Cycle | Adopted | Parallel | Start | Kernels | Memory)
+    }
+
+    /// Connections, or threads that open them, that it is made of.
+    pub(crate) const fn width(self) -> usize {
+        use Load::{Connects, Requests, Streams, StreamsSend};
+        if matches!(self, Streams | StreamsSend | Requests | Connects) { 8 } else { 1 }
     }
 }
 
@@ -119,15 +139,28 @@ pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
         pin()?;
     }
     namespace::leave()?;
+    if load == Load::Memory {
+        return memory::run();
+    }
     if load.is_alone() {
         return lifecycle::run(arm, load);
     }
     let mut far = start_peer(arm, load)?;
     match load {
         Load::PingPinned | Load::Ping => measure_ping(&mut far),
-        Load::UdpReceive | Load::TrainReceive | Load::Sink | Load::Stream => measure_there(&mut far, load),
-        Load::StreamSend | Load::StreamGive => measure_stream_here(&mut far),
-        Load::RequestPinned | Load::Request => measure_requests(&mut far),
+        Load::UdpReceive | Load::TrainReceive | Load::Sink | Load::Stream | Load::Streams => {
+            measure_there(&mut far, load)
+        }
+        Load::StreamSend | Load::StreamGive | Load::StreamsSend => measure_streams_here(&mut far, load),
+        Load::RequestPinned | Load::Request | Load::Requests => {
+            far.tell("go")?;
+            kernel_stream::ask(load.width())
+        }
+        Load::Connect | Load::Connects => {
+            namespace::widen_ports()?;
+            far.tell("go")?;
+            kernel_stream::connect(load.width())
+        }
         _ => measure_here(&mut far, load),
     }
 }
@@ -163,6 +196,7 @@ pub(crate) fn run_peer(arm: Arm, load: Load) -> Result<(), Failure> {
         Arm::Smoltcp => smoltcp_arm::run(load)?,
         Arm::Tap => tap_arm::run(load)?,
         Arm::Rump => rump_arm::run(load)?,
+        Arm::Driven => driven_arm::run(load)?,
     }
     peer::linger();
     Ok(())
@@ -179,25 +213,18 @@ fn measure_ping(far: &mut Peer) -> Result<Figures, Failure> {
 fn measure_there(far: &mut Peer, load: Load) -> Result<Figures, Failure> {
     far.tell("go")?;
     match load {
-        Load::UdpReceive => kernel_socket::flood(namespace::PEER, count::LOAD)?,
-        Load::TrainReceive => kernel_socket::flood_trains(namespace::PEER, count::LOAD)?,
-        _ => kernel_socket::stream(namespace::PEER, count::LOAD)?,
-    };
+        Load::UdpReceive => kernel_socket::flood(namespace::PEER, count::LOAD).map(drop)?,
+        Load::TrainReceive => kernel_socket::flood_trains(namespace::PEER, count::LOAD).map(drop)?,
+        _ => kernel_stream::send(namespace::PEER, load.width())?,
+    }
     far.figures()
 }
 
-/// The far side sends a stream, the host counts.
-fn measure_stream_here(far: &mut Peer) -> Result<Figures, Failure> {
-    let listener = kernel_socket::listen()?;
+/// The far side sends streams, the host counts.
+fn measure_streams_here(far: &mut Peer, load: Load) -> Result<Figures, Failure> {
+    let listener = kernel_stream::listen()?;
     far.tell("go")?;
-    kernel_socket::count_stream(&listener)
-}
-
-/// One byte there and back, again and again.
-fn measure_requests(far: &mut Peer) -> Result<Figures, Failure> {
-    far.tell("go")?;
-    let times = kernel_socket::requests(PINGS)?;
-    Ok(Figures::from([("rtt_us".into(), crate::median(&times))]))
+    kernel_stream::receive(&listener, load.width())
 }
 
 /// The far side sends, the host counts.

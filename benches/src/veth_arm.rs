@@ -1,7 +1,7 @@
 //! The far side of veth: the host's own kernel in a second namespace.
 
 use crate::{
-    Failure, count, kernel_socket,
+    Failure, count, kernel_socket, kernel_stream,
     namespace::{self, HOST, PEER, PEER_LINK},
     peer,
     trial::Load,
@@ -33,19 +33,24 @@ pub(crate) fn run(load: Load) -> Result<(), Failure> {
             peer::meet()?;
             peer::report(&kernel_socket::count_trains(&socket)?)
         }
-        Load::StreamSend | Load::StreamGive => {
+        Load::StreamSend | Load::StreamGive | Load::StreamsSend => {
             peer::meet()?;
-            kernel_socket::stream(HOST, count::LOAD).map(|_| ())
+            kernel_stream::send(HOST, load.width())
         }
-        Load::Request | Load::RequestPinned => {
-            let listener = kernel_socket::listen()?;
+        Load::Request | Load::RequestPinned | Load::Requests => {
+            let listener = kernel_stream::listen()?;
             peer::meet()?;
-            kernel_socket::answer(&listener)
+            kernel_stream::answer(&listener, load.width())
         }
-        Load::Sink | Load::Stream => {
-            let listener = kernel_socket::listen()?;
+        Load::Connect | Load::Connects => {
+            let listener = kernel_stream::listen()?;
             peer::meet()?;
-            peer::report(&kernel_socket::count_stream(&listener)?)
+            kernel_stream::close_all(&listener)
+        }
+        Load::Sink | Load::Stream | Load::Streams => {
+            let listener = kernel_stream::listen()?;
+            peer::meet()?;
+            peer::report(&kernel_stream::receive(&listener, load.width())?)
         }
         other => Err(format!("veth is not measured under {}", other.name()).into()),
     }
