@@ -8,6 +8,7 @@
 //! Not here: wall-clock time, time zones, and anything that waits.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::ops::{Add, AddAssign, Div, Mul, Sub, SubAssign};
 
 const NANOS_PER_MICRO: u64 = 1_000;
@@ -15,65 +16,97 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// A point in time: nanoseconds since an arbitrary origin.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Instant(u64);
+///
+/// It is kept as one more than it is, so that an optional one takes no more room: a connection has a dozen of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
 
 /// A span of time in nanoseconds; never negative.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Duration(u64);
+
+impl Instant {
+    /// The largest point in time: 2^64 - 2 ns, about 584 years.
+    pub const MAX: Self = Self(NonZeroU64::MAX);
+
+    /// A point in time of so many nanoseconds; saturates.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    /// Nanoseconds.
+    pub const fn as_nanos(self) -> u64 {
+        self.0.get() - 1
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instant").field(&self.as_nanos()).finish()
+    }
+}
+
+impl Duration {
+    /// The largest span: 2^64 - 1 ns, about 584 years.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// A span of so many nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
 
 /// Constructors and readers common to both types, because both are a count of nanoseconds.
 macro_rules! nanosecond_count {
     ($type:ident, $what:literal) => {
         impl $type {
             #[doc = concat!("The smallest ", $what, ": 0 ns.")]
-            pub const ZERO: Self = Self(0);
-            #[doc = concat!("The largest ", $what, ": 2^64 - 1 ns, about 584 years.")]
-            pub const MAX: Self = Self(u64::MAX);
-
-            #[doc = concat!("A ", $what, " of so many nanoseconds.")]
-            pub const fn from_nanos(nanos: u64) -> Self {
-                Self(nanos)
-            }
+            pub const ZERO: Self = Self::from_nanos(0);
 
             #[doc = concat!("A ", $what, " of so many microseconds; saturates.")]
             pub const fn from_micros(micros: u64) -> Self {
-                Self(micros.saturating_mul(NANOS_PER_MICRO))
+                Self::from_nanos(micros.saturating_mul(NANOS_PER_MICRO))
             }
 
             #[doc = concat!("A ", $what, " of so many milliseconds; saturates.")]
             pub const fn from_millis(millis: u64) -> Self {
-                Self(millis.saturating_mul(NANOS_PER_MILLI))
+                Self::from_nanos(millis.saturating_mul(NANOS_PER_MILLI))
             }
 
             #[doc = concat!("A ", $what, " of so many seconds; saturates.")]
             pub const fn from_secs(secs: u64) -> Self {
-                Self(secs.saturating_mul(NANOS_PER_SEC))
-            }
-
-            /// Nanoseconds.
-            pub const fn as_nanos(self) -> u64 {
-                self.0
+                Self::from_nanos(secs.saturating_mul(NANOS_PER_SEC))
             }
 
             /// Whole microseconds, rounded down.
             pub const fn as_micros(self) -> u64 {
-                self.0 / NANOS_PER_MICRO
+                self.as_nanos() / NANOS_PER_MICRO
             }
 
             /// Whole milliseconds, rounded down.
             pub const fn as_millis(self) -> u64 {
-                self.0 / NANOS_PER_MILLI
+                self.as_nanos() / NANOS_PER_MILLI
             }
 
             /// Whole seconds, rounded down.
             pub const fn as_secs(self) -> u64 {
-                self.0 / NANOS_PER_SEC
+                self.as_nanos() / NANOS_PER_SEC
             }
 
             /// The part below a second, in nanoseconds: 0 to 999,999,999.
             pub const fn subsec_nanos(self) -> u32 {
-                (self.0 % NANOS_PER_SEC) as u32
+                (self.as_nanos() % NANOS_PER_SEC) as u32
             }
         }
 
@@ -88,7 +121,7 @@ macro_rules! nanosecond_count {
             type Output = Self;
 
             fn add(self, rhs: Duration) -> Self {
-                Self(self.0.saturating_add(rhs.0))
+                Self::from_nanos(self.as_nanos().saturating_add(rhs.0))
             }
         }
 
@@ -102,7 +135,7 @@ macro_rules! nanosecond_count {
             type Output = Self;
 
             fn sub(self, rhs: Duration) -> Self {
-                Self(self.0.saturating_sub(rhs.0))
+                Self::from_nanos(self.as_nanos().saturating_sub(rhs.0))
             }
         }
 
@@ -120,12 +153,12 @@ nanosecond_count!(Duration, "span");
 impl Instant {
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        Duration(self.0.saturating_sub(earlier.0))
+        Duration(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
     /// How long after `earlier` this is, or `None` if it is before it.
     pub const fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
-        match self.0.checked_sub(earlier.0) {
+        match self.as_nanos().checked_sub(earlier.as_nanos()) {
             Some(nanos) => Some(Duration(nanos)),
             None => None,
         }
@@ -223,6 +256,16 @@ mod tests {
         assert_eq!(format!("{}", Instant::from_nanos(1_234_567_999)), "1.234567s");
         assert_eq!(format!("{}", Duration::from_micros(5)), "0.000005s");
         assert_eq!(format!("{}", Instant::ZERO), "0.000000s");
+    }
+
+    #[test]
+    fn an_optional_instant_takes_no_more_room_than_one() {
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<Instant>());
+        assert_eq!(Instant::from_nanos(u64::MAX), Instant::MAX);
+        assert_eq!(
+            (Instant::default(), format!("{:?}", Instant::ZERO)),
+            (Instant::ZERO, "Instant(0)".into())
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn the_last_instant_and_the_first_can_both_be_deadlines() {
     wheel.insert(2, Instant::ZERO);
     assert_eq!(drain(&mut wheel, at(1)), [2]);
     assert_eq!(wheel.next_deadline(), Some(Instant::MAX));
-    assert_eq!(drain(&mut wheel, at(u64::MAX - 1)), []);
+    assert_eq!(drain(&mut wheel, Instant::MAX - Duration::from_nanos(1)), []);
     assert_eq!(drain(&mut wheel, Instant::MAX), [1]);
 }
 
