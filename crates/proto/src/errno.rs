@@ -84,6 +84,23 @@ errnos! {
     Proto "EPROTO" 96 "Protocol error";
 }
 
+/// Calls a macro with every error and its symbol, for those that know an operating system's numbers of them.
+#[macro_export]
+macro_rules! for_each_errno {
+    ($numbers:ident) => {
+        $numbers! {
+            Perm EPERM; NoEnt ENOENT; Srch ESRCH; Intr EINTR; Io EIO; Nxio ENXIO; TooBig E2BIG; BadF EBADF; NoMem ENOMEM;
+            Acces EACCES; Busy EBUSY; Exist EEXIST; NoDev ENODEV; Inval EINVAL; NFile ENFILE; MFile EMFILE; NoTty ENOTTY;
+            NoSpc ENOSPC; Pipe EPIPE; Range ERANGE; Again EAGAIN; InProgress EINPROGRESS; Already EALREADY; NotSock ENOTSOCK;
+            DestAddrReq EDESTADDRREQ; MsgSize EMSGSIZE; NoProtoOpt ENOPROTOOPT; ProtoNoSupport EPROTONOSUPPORT;
+            OpNotSupp EOPNOTSUPP; AfNoSupport EAFNOSUPPORT; AddrInUse EADDRINUSE; AddrNotAvail EADDRNOTAVAIL;
+            NetDown ENETDOWN; NetUnreach ENETUNREACH; ConnAborted ECONNABORTED; ConnReset ECONNRESET; NoBufs ENOBUFS;
+            IsConn EISCONN; NotConn ENOTCONN; TimedOut ETIMEDOUT; ConnRefused ECONNREFUSED; HostDown EHOSTDOWN;
+            HostUnreach EHOSTUNREACH; NoSys ENOSYS; Proto EPROTO;
+        }
+    };
+}
+
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())

@@ -18,16 +18,7 @@ macro_rules! numbers {
     };
 }
 
-numbers! {
-    Perm EPERM; NoEnt ENOENT; Srch ESRCH; Intr EINTR; Io EIO; Nxio ENXIO; TooBig E2BIG; BadF EBADF; NoMem ENOMEM;
-    Acces EACCES; Busy EBUSY; Exist EEXIST; NoDev ENODEV; Inval EINVAL; NFile ENFILE; MFile EMFILE; NoTty ENOTTY;
-    NoSpc ENOSPC; Pipe EPIPE; Range ERANGE; Again EAGAIN; InProgress EINPROGRESS; Already EALREADY; NotSock ENOTSOCK;
-    DestAddrReq EDESTADDRREQ; MsgSize EMSGSIZE; NoProtoOpt ENOPROTOOPT; ProtoNoSupport EPROTONOSUPPORT;
-    OpNotSupp EOPNOTSUPP; AfNoSupport EAFNOSUPPORT; AddrInUse EADDRINUSE; AddrNotAvail EADDRNOTAVAIL;
-    NetDown ENETDOWN; NetUnreach ENETUNREACH; ConnAborted ECONNABORTED; ConnReset ECONNRESET; NoBufs ENOBUFS;
-    IsConn EISCONN; NotConn ENOTCONN; TimedOut ETIMEDOUT; ConnRefused ECONNREFUSED; HostDown EHOSTDOWN;
-    HostUnreach EHOSTUNREACH; NoSys ENOSYS; Proto EPROTO;
-}
+rumpnet_proto::for_each_errno!(numbers);
 
 /// The errno of an I/O error of the host.
 pub(crate) fn of_io(error: &io::Error) -> Errno {

@@ -38,7 +38,7 @@ pub use capture::{Captured, Direction};
 pub use config::Config;
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpSettings, Undelivered};
+pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -424,6 +424,11 @@ impl Stack {
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
     pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo, Errno> {
         self.tcp.info(id)
+    }
+
+    /// Bytes that wait in a socket, either way.
+    pub fn tcp_queues(&self, id: SocketId) -> Result<TcpQueues, Errno> {
+        self.tcp.queues(id)
     }
 
     /// The kernel ends: nobody can connect any more, and every connection ends its stream, as shutdown(2) does.

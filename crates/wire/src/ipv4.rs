@@ -58,6 +58,24 @@ impl Header {
         if checksum::of(header) == 0 { Ok(parsed) } else { Err(Malformed::Checksum) }
     }
 
+    /// A whole packet with so many octets of payload: a time to live of 64, not to be fragmented, no options. More payload than
+    /// the length field can say is left to whoever emits it to refuse.
+    pub fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, payload_len: usize) -> Self {
+        Self {
+            tos: 0,
+            total_len: u16::try_from(Self::LEN + payload_len).unwrap_or(u16::MAX),
+            identification: 0,
+            dont_fragment: true,
+            more_fragments: false,
+            fragment_offset: 0,
+            ttl: 64,
+            protocol,
+            source,
+            destination,
+            options: Options::default(),
+        }
+    }
+
     /// As [`parse`](Self::parse), without the checksum: for packets quoted in ICMP errors, and where the link
     /// has verified it.
     #[inline]

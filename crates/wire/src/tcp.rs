@@ -3,6 +3,7 @@
 //! Sequence arithmetic is [`Seq`]; it compares within half the number space and has no order beyond that.
 
 mod options;
+mod packet;
 mod seq;
 
 use core::fmt;

@@ -64,7 +64,7 @@ use segment::{Outline, Segment};
 pub(crate) use connection::{Settings, State};
 pub use drain::Undelivered;
 pub use options::{TcpOption, TcpSettings};
-pub use report::TcpInfo;
+pub use report::{TcpInfo, TcpQueues};
 pub use user::Shutdown;
 
 /// Challenges sent in a second (RFC 5961 section 7): so many and, at random, up to as many again and once more, because a stranger

@@ -63,6 +63,8 @@ pub struct TcpSettings {
     pub receive_buffer: u32,
     /// SO_SNDBUF.
     pub send_buffer: u32,
+    /// TCP_CONGESTION: NewReno instead of CUBIC.
+    pub reno: bool,
 }
 
 /// The least buffer that a socket may be given.
@@ -132,6 +134,7 @@ impl Tcp {
             tos: settings.tos,
             receive_buffer,
             send_buffer: settings.send_limit,
+            reno: settings.reno,
         })
     }
 }

@@ -1,8 +1,9 @@
 //! What others are told of TCP sockets: TCP_INFO, and the dump of netstat(1) and ss(8).
 
-use rumpnet_proto::{ConnectionReport, SocketReport, TcpState, Transport};
+use rumpnet_proto::{ConnectionReport, Errno, SocketReport, TcpState, Transport};
 
 use super::{Socket, Tcp, connection::Connection, listen::Listener};
+use crate::slab::Key;
 
 /// What is known of a connection (TCP_INFO).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,26 @@ pub struct TcpInfo {
     pub path: ConnectionReport,
 }
 
+/// Bytes that wait in a socket (SIOCINQ, SIOCOUTQ, SIOCOUTQNSD).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpQueues {
+    /// To be read.
+    pub received: usize,
+    /// Written and not acknowledged yet, be they sent or not.
+    pub unacknowledged: usize,
+    /// Written and never sent yet.
+    pub unsent: usize,
+}
+
 impl Tcp {
+    /// What waits in a socket; nothing does in one that is no connection.
+    pub(crate) fn queues(&self, key: Key) -> Result<TcpQueues, Errno> {
+        match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Connection(connection) => Ok(connection.queues()),
+            _ => Ok(TcpQueues::default()),
+        }
+    }
+
     /// Sockets from place `from` on, with their places.
     pub(crate) fn reports_from(&self, from: u32) -> impl Iterator<Item = (u32, SocketReport)> {
         self.sockets.iter_from(from).map(|(key, socket)| (key.index, socket.report()))
@@ -43,6 +63,14 @@ impl Listener {
 }
 
 impl Connection {
+    fn queues(&self) -> TcpQueues {
+        let unacknowledged = self.queue.len();
+        // A SYN or a FIN that is under way takes a number, but no byte.
+        let under_way = (self.snd_nxt - self.snd_una) as usize;
+        let unsent = unacknowledged.saturating_sub(under_way);
+        TcpQueues { received: self.received_len, unacknowledged, unsent }
+    }
+
     fn report(&self) -> SocketReport {
         SocketReport {
             local: Some(self.local),

@@ -1,0 +1,77 @@
+//! `struct tcp_info` of Linux (`linux/tcp.h`), as bytes in the host's order.
+//!
+//! What the stack does not measure is zero, as Linux leaves what it has not measured.
+
+use rumpnet_proto::TcpState;
+use rumpnet_stack::TcpInfo;
+
+/// Its length, up to `tcpi_total_rto_time`.
+pub(super) const LEN: usize = 248;
+/// The threshold while there was no congestion (TCP_INFINITE_SSTHRESH).
+const NO_THRESHOLD: u32 = 0x7fff_ffff;
+/// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
+const OPTIONS: [u8; 3] = [1, 2, 4];
+
+/// The record.
+struct Record([u8; LEN]);
+
+impl Record {
+    const fn byte(&mut self, offset: usize, value: u8) {
+        self.0[offset] = value;
+    }
+
+    fn word(&mut self, offset: usize, value: u32) {
+        self.0[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+}
+
+/// The number of a state (tcp_states.h).
+pub const fn state_number(state: TcpState) -> u8 {
+    match state {
+        TcpState::Established => 1,
+        TcpState::SynSent => 2,
+        TcpState::SynReceived => 3,
+        TcpState::FinWait1 => 4,
+        TcpState::FinWait2 => 5,
+        TcpState::TimeWait => 6,
+        TcpState::Closed => 7,
+        TcpState::CloseWait => 8,
+        TcpState::LastAck => 9,
+        TcpState::Listen => 10,
+        TcpState::Closing => 11,
+    }
+}
+
+/// Of a connection; windows in segments and times in microseconds, as Linux has them.
+pub(super) fn of(info: &TcpInfo) -> [u8; LEN] {
+    let path = &info.path;
+    let mss = path.mss.max(1);
+    let micros = |nanos: u64| (nanos / 1000) as u32;
+    let scaled = path.window_scale != (0, 0);
+    let agreed = [path.timestamps, path.sack, scaled];
+    let options = OPTIONS.iter().zip(agreed).filter(|(_, agreed)| *agreed).fold(0, |all, (bit, _)| all | bit);
+    let mut record = Record([0; LEN]);
+    record.byte(0, state_number(info.state));
+    record.byte(5, options);
+    // Two fields of four bits, the first in the lower ones where the lower byte comes first.
+    let (sent, received) = path.window_scale;
+    record.byte(6, if cfg!(target_endian = "little") { sent | received << 4 } else { sent << 4 | received });
+    record.word(8, micros(path.rto_ns));
+    record.word(16, path.mss);
+    record.word(24, path.in_flight.div_ceil(mss));
+    record.word(68, path.rtt_ns.map_or(0, |(smoothed, _)| micros(smoothed)));
+    record.word(72, path.rtt_ns.map_or(0, |(_, variation)| micros(variation)));
+    record.word(76, path.ssthresh.map_or(NO_THRESHOLD, |ssthresh| ssthresh / mss));
+    record.word(80, path.cwnd / mss);
+    record.word(100, path.retransmitted as u32);
+    record.word(228, path.send_window);
+    record.word(232, path.receive_window);
+    record.0
+}
+
+/// Of a socket that is no connection.
+pub(super) fn of_state(state: TcpState) -> [u8; LEN] {
+    let mut record = Record([0; LEN]);
+    record.byte(0, state_number(state));
+    record.0
+}
