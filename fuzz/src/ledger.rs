@@ -28,6 +28,11 @@ const INCOMING: &[DropReason] = &[
     DropReason::Ipv4SourceInvalid,
     DropReason::Ipv4DestinationInvalid,
     DropReason::Ipv4NotForUs,
+    DropReason::Ipv4NotForwardable,
+    DropReason::Ipv4ReversePath,
+    DropReason::Ipv4Unroutable,
+    DropReason::Ipv4TooLongToForward,
+    DropReason::Ipv4TtlExceeded,
     DropReason::Ipv4SourceRoute,
     DropReason::Ipv4Options,
     DropReason::Ipv4UnknownProtocol,
@@ -46,6 +51,7 @@ const INCOMING: &[DropReason] = &[
 
 /// What becomes of a frame that is not dropped.
 const ACCEPTED: &[Counter] = &[
+    Counter::IpForwarded,
     Counter::IcmpEchoRequests,
     Counter::IcmpEchoReplies,
     Counter::IcmpErrorsReceived,

@@ -10,7 +10,7 @@ use rumpnet_proto::{
     NeighborChange, NextHop, Reply, Request, codec,
 };
 use rumpnet_stack::{
-    Config, Offloads, PortConfig, SocketOption, Stack, UdpSend,
+    Config, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
     buffer::{Checksum, Frame, Received},
     slab::Key,
     time::{Duration, Instant},
@@ -69,6 +69,8 @@ fn config(kind: u8) -> Config {
         dad_count: kind & 3,
         dad_optimistic: kind & 4 == 0,
         icmp_broadcast_echo: kind & 8 != 0,
+        forwarding: kind & 32 != 0,
+        reverse_path: if kind & 64 == 0 { ReversePath::Off } else { ReversePath::Strict },
         ..Config::tiny()
     }
 }

@@ -58,6 +58,7 @@ counters! {
         IpReceived "IP packets received";
         IpDelivered "IP packets for this host";
         IpSent "IP packets sent from this host";
+        IpForwarded "IP packets forwarded";
         IpFragmentsReceived "IP fragments received";
         IpReassembled "IP packets reassembled";
         IpFragmented "IP packets fragmented";
@@ -68,6 +69,7 @@ counters! {
         IcmpEchoReplies "ICMP echo replies received";
         IcmpErrorsReceived "ICMP errors received";
         IcmpErrorsSent "ICMP errors sent";
+        IcmpRedirectsSent "ICMP redirects sent";
         UdpReceived "UDP datagrams received";
         UdpDelivered "UDP datagrams delivered to a socket";
         UdpSent "UDP datagrams sent";
@@ -128,6 +130,11 @@ counters! {
         Ipv4SourceInvalid "IPv4 packet from an impossible source";
         Ipv4DestinationInvalid "IPv4 packet to an impossible destination";
         Ipv4NotForUs "IPv4 packet for another host, and forwarding is off";
+        Ipv4NotForwardable "IPv4 packet for another host that no router passes on";
+        Ipv4ReversePath "IPv4 packet whose source is not reached by the interface it came by";
+        Ipv4Unroutable "IPv4 packet for another host to which no usable route leads";
+        Ipv4TooLongToForward "IPv4 packet for another host that may not be fragmented and does not fit";
+        Ipv4TtlExceeded "IPv4 packet whose time to live ran out on its way";
         Ipv4SourceRoute "IPv4 packet with a source route";
         Ipv4Options "IPv4 packet with malformed options";
         Ipv4UnknownProtocol "IPv4 packet for a protocol that nobody speaks";

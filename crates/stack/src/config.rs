@@ -59,6 +59,26 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// Whether echo requests to broadcast addresses are answered (net.inet.icmp.bmcastecho).
     pub icmp_broadcast_echo: bool,
+    /// Whether packets for other hosts are passed on (net.inet.ip.forwarding).
+    pub forwarding: bool,
+    /// Whether senders hear of better routers on their own link (net.inet.ip.redirect).
+    pub redirects: bool,
+    /// Whether broadcasts to a network of ours are passed on from other networks (net.inet.ip.directed-broadcast).
+    pub directed_broadcast: bool,
+    /// Which sources are believed (net.inet.ip.rpfilter).
+    pub reverse_path: ReversePath,
+}
+
+/// Whether a packet's source must be reached by the interface that it came by (RFC 3704).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReversePath {
+    /// Any source is believed.
+    #[default]
+    Off,
+    /// The best route to the source must lead by that interface.
+    Strict,
+    /// There must be a route to the source.
+    Loose,
 }
 
 impl Config {
@@ -113,6 +133,10 @@ impl Config {
             neighbor_lifetime: Duration::from_secs(1200),
             icmp_errors_per_second: 1000,
             icmp_broadcast_echo: false,
+            forwarding: false,
+            redirects: true,
+            directed_broadcast: false,
+            reverse_path: ReversePath::Off,
         }
     }
 

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
 
 pub use capture::{Captured, Direction};
-pub use config::Config;
+pub use config::{Config, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
 pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};

@@ -174,7 +174,7 @@ fn a_variable_out_of_range_is_refused_and_keeps_its_value() {
         ("net.inet.ip.ttl", 256, Errno::Inval),
         ("net.inet.ip.dad_optimistic", 2, Errno::Inval),
         ("net.inet.icmp.errppslimit", -1, Errno::Inval),
-        ("net.inet.ip.forwarding", 1, Errno::OpNotSupp),
+        ("net.inet.ip.forwarding", 2, Errno::Inval),
     ] {
         let before = outside.control(sysctl(name, None));
         assert_eq!(refused(&mut outside, sysctl(name, Some(bad))), errno, "{name}={bad}");

@@ -8,7 +8,7 @@ use crate::bytes::{fixed, ipv4_at, put, split, u16_at};
 use crate::ip::{Ecn, Protocol};
 use crate::{Malformed, TooShort, checksum};
 
-pub use options::{IpOption, Options, OptionsIter, Route};
+pub use options::{IpOption, Options, OptionsIter, Route, record_route};
 
 /// The header of an IPv4 packet. Its checksum is verified by [`parse`](Self::parse) and computed by
 /// [`emit`](Self::emit), so it is no field.

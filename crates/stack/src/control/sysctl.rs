@@ -2,16 +2,19 @@
 
 use rumpnet_proto::{Errno, Reply};
 
-use crate::{Stack, time::Duration};
+use crate::{Stack, config::ReversePath, time::Duration};
 
 /// Every variable, sorted; what is not here does not exist.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 12] = [
     "net.inet.arp.keep",
     "net.inet.icmp.bmcastecho",
     "net.inet.icmp.errppslimit",
     "net.inet.ip.dad_count",
     "net.inet.ip.dad_optimistic",
+    "net.inet.ip.directed-broadcast",
     "net.inet.ip.forwarding",
+    "net.inet.ip.redirect",
+    "net.inet.ip.rpfilter",
     "net.inet.ip.ttl",
     "net.inet.udp.recvspace",
     "net.inet.udp.sendspace",
@@ -43,11 +46,16 @@ impl Stack {
                 self.inet.neighbors.set_lifetime(config.neighbor_lifetime);
                 Ok(before)
             }
-            // Packets of others are not forwarded, and the variable says so.
-            "net.inet.ip.forwarding" => match value {
-                None | Some(0) => Ok(0),
-                Some(_) => Err(Errno::OpNotSupp),
-            },
+            "net.inet.ip.forwarding" => switch(&mut config.forwarding, value),
+            "net.inet.ip.redirect" => switch(&mut config.redirects, value),
+            "net.inet.ip.directed-broadcast" => switch(&mut config.directed_broadcast, value),
+            "net.inet.ip.rpfilter" => {
+                let mut number = config.reverse_path as u8;
+                let before = exchange(&mut number, value, 0, 2)?;
+                config.reverse_path =
+                    [ReversePath::Off, ReversePath::Strict, ReversePath::Loose][usize::from(number)];
+                Ok(before)
+            }
             _ => Err(Errno::NoEnt),
         }
     }

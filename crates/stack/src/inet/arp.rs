@@ -8,11 +8,12 @@ use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     arp::{Operation, Packet},
     ethernet::{self, EtherType},
+    ipv4::Header,
 };
 
 use super::{
     Inet,
-    icmp::determine_offender,
+    icmp::{ErrorKind, determine_offender},
     neighbor::{Evidence, Resolve, TimeoutAction},
 };
 use crate::{
@@ -235,9 +236,18 @@ impl Inet {
                         .extend(packets.iter().filter_map(|frame| frame.charge).map(|charge| charge.socket));
                     let of_tcp = |frame: &Frame| determine_offender(frame.headers.as_slice(), 0);
                     self.undelivered.extend(packets.iter().filter_map(of_tcp));
+                    packets.into_iter().for_each(|frame| self.tell_of_missing_host(cx, link, frame));
                 }
                 TimeoutAction::Forget => {}
             }
+        }
+    }
+
+    /// A packet that was forwarded to a neighbour which did not answer: its sender hears of it.
+    fn tell_of_missing_host(&mut self, cx: &mut Context, link: &mut Link, frame: Frame) {
+        let source = Header::parse_quoted(frame.headers.as_slice()).map(|(header, _)| header.source);
+        if source.is_ok_and(|source| !self.addresses.is_ours(source.into())) {
+            self.send_icmp_error(cx, link, ErrorKind::HostUnreachable, &Received::from(frame));
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     checksum::Sum,
-    icmpv4::{Message, TimeExceededCode, UnreachableCode},
+    icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
     ip::Protocol,
     ipv4::Header,
     udp,
@@ -30,6 +30,20 @@ pub(crate) enum ErrorKind {
     ProtocolUnreachable,
     /// A packet's fragments did not all come in time.
     ReassemblyTimeExceeded,
+    /// No route leads there.
+    NetUnreachable,
+    /// The last router found no such host.
+    HostUnreachable,
+    /// A packet that may not be fragmented does not fit the next link, whose MTU this is.
+    FragmentationNeeded(u16),
+    /// Nobody here follows source routes.
+    SourceRouteFailed,
+    /// A packet was too long on its way.
+    TransitTimeExceeded,
+    /// An option is malformed; the octet of the header where it begins.
+    ParameterProblem { pointer: u8 },
+    /// Another router on the sender's link is nearer to the destination.
+    Redirect(Ipv4Addr),
 }
 
 /// An ICMP error about a packet that we sent.
@@ -188,6 +202,12 @@ impl Inet {
         let _counted = self.send(cx, link, &path, &outgoing, build(message, data));
     }
 
+    /// Whether an error can be sent to this source: it is neither nobody nor many (RFC 1812 section 4.3.2.7).
+    fn is_one_host(&self, source: Ipv4Addr) -> bool {
+        let is_group = source.is_multicast() || source.is_broadcast();
+        !source.is_unspecified() && !is_group && !self.addresses.is_broadcast(IpAddr::V4(source))
+    }
+
     /// Tells the sender of a packet, whose network header is marked, what is wrong with it.
     ///
     /// Never about errors, fragments but the first, groups or impossible sources (RFC 1122 section 3.2.2), nor too often.
@@ -200,8 +220,8 @@ impl Inet {
     ) {
         let quote = quote(packet);
         let Ok((header, _)) = Header::parse_quoted(&quote) else { return };
-        if header.fragment_offset != 0 || header.source.is_unspecified() || header.protocol == Protocol::ICMP
-        {
+        let quotes_error = header.protocol == Protocol::ICMP && !is_query(quote.get(header.header_len()));
+        if header.fragment_offset != 0 || quotes_error || !self.is_one_host(header.source) {
             return;
         }
         let limit = cx.config.icmp_errors_per_second;
@@ -213,11 +233,25 @@ impl Inet {
         let message = match kind {
             ErrorKind::ProtocolUnreachable => unreachable(UnreachableCode::PROTOCOL),
             ErrorKind::PortUnreachable => unreachable(UnreachableCode::PORT),
+            ErrorKind::NetUnreachable => unreachable(UnreachableCode::NETWORK),
+            ErrorKind::HostUnreachable => unreachable(UnreachableCode::HOST),
+            ErrorKind::SourceRouteFailed => unreachable(UnreachableCode::SOURCE_ROUTE_FAILED),
+            ErrorKind::FragmentationNeeded(next_hop_mtu) => {
+                Message::DestinationUnreachable { code: UnreachableCode::FRAGMENTATION_NEEDED, next_hop_mtu }
+            }
             ErrorKind::ReassemblyTimeExceeded => Message::TimeExceeded { code: TimeExceededCode::REASSEMBLY },
+            ErrorKind::TransitTimeExceeded => Message::TimeExceeded { code: TimeExceededCode::TTL },
+            ErrorKind::ParameterProblem { pointer } => Message::ParameterProblem { code: 0, pointer },
+            ErrorKind::Redirect(gateway) => Message::Redirect { code: RedirectCode::HOST, gateway },
         };
         let source = Some(IpAddr::V4(header.destination)).filter(|address| self.addresses.is_ours(*address));
         self.send_icmp(cx, link, source, header.source, (cx.config.ttl, 0), message, quote.into());
     }
+}
+
+/// Whether an ICMP message of this kind asks or answers: about errors, and about what is unknown, no error is sent.
+fn is_query(kind: Option<&u8>) -> bool {
+    matches!(kind, Some(0 | 8 | 9 | 10 | 13..=18))
 }
 
 /// What an echo or an error says in its IP header.

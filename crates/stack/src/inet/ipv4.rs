@@ -1,7 +1,7 @@
 //! IPv4 input and output (RFC 791, RFC 1122 section 3).
 //!
 //! Input ends in a transport's parser; output begins with a [`Path`] and ends at the link or in the neighbour cache.
-//! Packets for other hosts are not forwarded.
+//! Packets for other hosts go to [`super::forward`].
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -41,6 +41,8 @@ pub(crate) struct Outgoing {
 enum Disposition {
     /// It is not for us, or broken.
     Drop(DropReason),
+    /// It is for another host, and we are a router.
+    Forward,
     /// It is a fragment for us.
     Reassemble,
     /// It is for us.
@@ -68,24 +70,36 @@ impl Inet {
         };
         packet.truncate(usize::from(header.total_len));
         packet.mark_network();
-        match self.determine_disposition(&header, incoming) {
+        match self.determine_disposition(cx, &header, incoming) {
+            Disposition::Forward => {
+                self.forward(cx, link, incoming, &header, packet);
+                None
+            }
             Disposition::Drop(reason) => {
                 cx.drop_received(interface, reason, packet);
                 None
             }
             Disposition::Reassemble => self.reassemble(cx, link, interface, &header, packet),
-            Disposition::Deliver { to_many } => self.deliver(cx, link, interface, &header, packet, to_many),
+            Disposition::Deliver { to_many } => {
+                if to_many {
+                    self.forward_broadcast(cx, link, incoming, &header, packet);
+                }
+                self.deliver(cx, link, interface, &header, packet, to_many)
+            }
         }
     }
 
     #[inline]
-    fn determine_disposition(&self, header: &Header, incoming: &Incoming) -> Disposition {
+    fn determine_disposition(&self, cx: &Context, header: &Header, incoming: &Incoming) -> Disposition {
         let foreign = !incoming.looped;
         let source = IpAddr::V4(header.source);
         // A packet of ours that comes back, or one that would make us answer ourselves, is nobody's.
         let is_own = foreign && self.addresses.is_ours(source);
         if is_martian_source(header.source, foreign) || is_own || self.addresses.is_broadcast(source) {
             return Disposition::Drop(DropReason::Ipv4SourceInvalid);
+        }
+        if !self.is_source_plausible(cx, incoming, header.source) {
+            return Disposition::Drop(DropReason::Ipv4ReversePath);
         }
         let destination = IpAddr::V4(header.destination);
         // 127/8 stays inside a host (RFC 1122 section 3.2.1.3).
@@ -95,7 +109,8 @@ impl Inet {
         let ours = self.addresses.is_ours(destination) || header.destination.is_loopback();
         let to_many = !ours && self.is_to_many(header);
         if !to_many && !ours {
-            return Disposition::Drop(DropReason::Ipv4NotForUs);
+            let forwards = cx.config.forwarding && foreign;
+            return if forwards { Disposition::Forward } else { Disposition::Drop(DropReason::Ipv4NotForUs) };
         }
         // A unicast packet in a broadcast frame is not to be answered (RFC 1122 section 3.3.6).
         if incoming.to_group && !to_many {
@@ -227,7 +242,7 @@ impl Inet {
         self.send_on_link(cx, link, path, frame)
     }
 
-    fn send_fragments(
+    pub(super) fn send_fragments(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
@@ -256,7 +271,7 @@ impl Inet {
     }
 
     #[inline]
-    fn send_on_link(
+    pub(super) fn send_on_link(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
@@ -314,7 +329,7 @@ fn is_martian_source(source: Ipv4Addr, foreign: bool) -> bool {
         || (foreign && source.is_loopback())
 }
 
-fn determine_option_fault(options: &Options) -> Option<DropReason> {
+pub(super) fn determine_option_fault(options: &Options) -> Option<DropReason> {
     options.iter().find_map(|option| match option {
         Err(_) => Some(DropReason::Ipv4Options),
         Ok(IpOption::LooseSourceRoute(_) | IpOption::StrictSourceRoute(_)) => {

@@ -6,6 +6,7 @@
 pub(crate) mod address;
 mod arp;
 mod conflict;
+mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod ipv4;

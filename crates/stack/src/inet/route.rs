@@ -128,7 +128,7 @@ impl Inet {
         Ok(Path { interface: index, next_hop, source, mtu: interface.mtu, scope })
     }
 
-    fn determine_next_hop(
+    pub(super) fn determine_next_hop(
         &self,
         link: &Link,
         destination: IpAddr,
