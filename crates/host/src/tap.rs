@@ -275,6 +275,14 @@ impl Tap {
         self.framing
     }
 
+    /// Gives back what was granted: from now on every frame that is read is complete, and as short as the MTU says.
+    pub fn refuse_offloads(&mut self) -> Result<(), HostError> {
+        ioctl::value(self.as_fd(), Value::Offload, 0)
+            .map_err(|errno| self.error(Operation::SetHeader, errno))?;
+        self.granted = Granted::default();
+        Ok(())
+    }
+
     /// What was granted.
     pub const fn granted(&self) -> Granted {
         self.granted

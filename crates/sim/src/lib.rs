@@ -43,7 +43,7 @@ mod tool;
 mod trace;
 mod world;
 
-pub use cable::{Cable, CableCounters, Passing, RuleHandle, Verdict};
+pub use cable::{Cable, CableCounters, LooseCable, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
 pub use host::{Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
 pub use interface::Interface;

@@ -1,5 +1,6 @@
 //! Cables: what joins interfaces and strangers, and what may befall the frames that cross.
 
+mod loose;
 mod rule;
 pub(crate) mod state;
 
@@ -9,6 +10,7 @@ use rumpnet_stack::Offloads;
 
 use crate::{Conditions, Host, Interface, shared::Shared};
 
+pub use loose::LooseCable;
 pub(crate) use rule::determine_verdicts;
 pub use rule::{Passing, RuleHandle, Verdict};
 pub use state::CableCounters;
