@@ -11,6 +11,7 @@ mod frames;
 mod kernel_socket;
 mod kernel_stream;
 mod lifecycle;
+mod lossy;
 mod measure;
 mod memory;
 mod namespace;

@@ -69,6 +69,7 @@ const fn absolute(figure: &'static str, bound: Bound) -> Target {
 /// The figures of traffic.
 const PACKETS: &str = "packets_per_second";
 const GBIT: &str = "gbit_per_second";
+const MBIT: &str = "mbit_per_second";
 const CPU: &str = "cpu_s_per_gb";
 const TRANSACTIONS: &str = "transactions_per_second";
 const CONNECTIONS: &str = "connections_per_second";
@@ -218,6 +219,36 @@ pub(crate) const ROWS: &[Row] = &[
             absolute("super_frames_gbit_per_second", Bound::AtLeast(40.0)),
             absolute("segments_gbit_per_second", Bound::AtLeast(6.0)),
         ],
+    },
+    Row {
+        load: Load::LossSend,
+        title: "streams to the host over a cable that loses 0.1 % at a round trip of 20 ms, each",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::LossReceive,
+        title: "the same from the host",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::HeavyLossSend,
+        title: "streams to the host over a cable that loses 1 % at a round trip of 20 ms, each",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::HeavyLossReceive,
+        title: "the same from the host",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
+    },
+    Row {
+        load: Load::OvertakenSend,
+        title: "a stream to the host at 50 Mbit/s and 20 ms, of whose frames 3 % come 2 ms late",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
     },
     Row {
         load: Load::Boot,

@@ -11,7 +11,7 @@ use nix::{
 };
 
 use crate::{
-    Failure, Figures, count, driven_arm, kernel_socket, kernel_stream, lifecycle, memory, namespace,
+    Failure, Figures, count, driven_arm, kernel_socket, kernel_stream, lifecycle, lossy, memory, namespace,
     peer::{self, Peer},
     rump_arm, smoltcp_arm, tap_arm, veth_arm,
 };
@@ -57,6 +57,8 @@ words! {
         Rump = "rump",
         /// The rump kernel over a tap, driven by its user's loop.
         Driven = "driven",
+        /// The host's own kernel in a second namespace, over the row's own cable.
+        Linux = "linux",
     }
 }
 
@@ -97,6 +99,16 @@ words! {
         Request = "request",
         /// The same on eight connections at once.
         Requests = "requests",
+        /// Streams from the arm to a host's kernel over a cable that loses one frame in a thousand.
+        LossSend = "loss-send",
+        /// The same from the host's kernel to the arm.
+        LossReceive = "loss-receive",
+        /// Streams from the arm to a host's kernel over a cable that loses one frame in a hundred.
+        HeavyLossSend = "heavy-loss-send",
+        /// The same from the host's kernel to the arm.
+        HeavyLossReceive = "heavy-loss-receive",
+        /// A stream from the arm over a cable that lets three frames in a hundred be overtaken.
+        OvertakenSend = "overtaken-send",
         /// Connections opened and closed one after the other.
         Connect = "connect",
         /// The same from eight threads.
@@ -125,6 +137,12 @@ impl Load {
         matches!(self, Boot | Cycle | Adopted | Parallel | Start | Kernels | Memory)
     }
 
+    /// Whether it runs over a bad cable of its own.
+    const fn is_lossy(self) -> bool {
+        use Load::{HeavyLossReceive, HeavyLossSend, LossReceive, LossSend, OvertakenSend};
+        matches!(self, LossSend | LossReceive | HeavyLossSend | HeavyLossReceive | OvertakenSend)
+    }
+
     /// Connections, or threads that open them, that it is made of.
     pub(crate) const fn width(self) -> usize {
         use Load::{Connects, Requests, Streams, StreamsSend};
@@ -141,6 +159,9 @@ pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
     namespace::leave()?;
     if load == Load::Memory {
         return memory::run();
+    }
+    if load.is_lossy() {
+        return lossy::run(arm, load);
     }
     if load.is_alone() {
         return lifecycle::run(arm, load);
@@ -197,6 +218,7 @@ pub(crate) fn run_peer(arm: Arm, load: Load) -> Result<(), Failure> {
         Arm::Tap => tap_arm::run(load)?,
         Arm::Rump => rump_arm::run(load)?,
         Arm::Driven => driven_arm::run(load)?,
+        Arm::Linux => return Err("it has no process of its own".into()),
     }
     peer::linger();
     Ok(())

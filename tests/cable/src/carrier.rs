@@ -16,6 +16,7 @@ use rumpnet_sim::LooseCable;
 use rumpnet_wire::pcapng::Direction;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    process::setpriority_process,
     thread::set_current_timer_slack,
 };
 
@@ -59,6 +60,8 @@ impl Carrier {
     pub(crate) fn run(mut self) {
         // Without it, every sleep lasts some 50 µs longer; where it is refused, frames are as much later.
         let _refused = set_current_timer_slack(NonZeroU64::new(1));
+        // Delays are to be the cable's and not those of a busy host.
+        let _refused = setpriority_process(None, -20);
         while !self.shared.ends.load(Ordering::Relaxed) {
             self.wait();
             if let Some(conditions) = lock(&self.shared.change).take() {

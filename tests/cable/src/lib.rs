@@ -3,10 +3,12 @@
 //!
 //! [`end`] opens a tap without offloads, so that super-frames are cut before anything befalls them; a [`TapCable`] carries frames between two
 //! of them, wherever their interfaces are. The faults are those of simulated cables ([`LooseCable`]), on this host's clock. Tests and the bench share it.
-//! Not here: namespaces, addresses, and what stands at the ends.
+//! [`host_end`] and
+//! [`bridged_end`] say what stands at an end. Not here: network namespaces.
 
 mod capture;
 mod carrier;
+mod place;
 
 use std::{
     io,
@@ -23,6 +25,7 @@ use rumpnet_sim::{CableCounters, Conditions, LooseCable};
 
 use capture::Capture;
 use carrier::Carrier;
+pub use place::{bridged_end, host_end};
 
 /// Frames that wait in a tap for the cable; a burst of a whole window fits.
 const QUEUE: u32 = 10_000;
