@@ -19,4 +19,4 @@ pub use drill::Drill;
 pub use refusal::{Answer, Refusal, name};
 pub use settings::Settings;
 pub use table::{Interface, packetdrill_interface_init};
-pub use world::{Control, Interest, Patience, Taken, World, state_number};
+pub use world::{Control, Interest, Patience, Taken, World, info_record, state_number};

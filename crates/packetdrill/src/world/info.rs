@@ -43,7 +43,7 @@ pub const fn state_number(state: TcpState) -> u8 {
 }
 
 /// Of a connection; windows in segments and times in microseconds, as Linux has them.
-pub(super) fn of(info: &TcpInfo) -> [u8; LEN] {
+pub fn info_record(info: &TcpInfo) -> [u8; LEN] {
     let path = &info.path;
     let mss = path.mss.max(1);
     let micros = |nanos: u64| (nanos / 1000) as u32;

@@ -14,20 +14,20 @@ use std::{collections::VecDeque, net::Ipv4Addr};
 
 use rumpnet_proto::{AddressChange, ControlError, LinkKind, NextHop, Request};
 use rumpnet_stack::{
-    Event, Offloads, PortConfig, Stack,
+    Event, Offloads, PortConfig, SocketId, Stack,
     buffer::{Offload, Received},
     time::{Duration, Instant},
 };
 use rumpnet_wire::ethernet;
 
 pub use descriptor::Patience;
-pub use info::state_number;
+pub use info::{info_record, state_number};
 pub use options::Control;
 pub(crate) use options::is_ioctl_with_input;
 pub use readiness::Interest;
 pub use socket::Taken;
 
-use crate::settings::Settings;
+use crate::{refusal::Answer, settings::Settings};
 use descriptor::Descriptors;
 use pipe::Pipes;
 
@@ -90,6 +90,11 @@ impl World {
     /// The stack, for those who want to know what no descriptor tells.
     pub const fn stack(&mut self) -> &mut Stack {
         &mut self.stack
+    }
+
+    /// The stack's own name of a stream's descriptor.
+    pub fn socket_id(&self, number: i32) -> Answer<SocketId> {
+        self.descriptors.find(number)?.tcp()
     }
 
     /// Our address.

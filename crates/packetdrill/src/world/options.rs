@@ -182,7 +182,7 @@ impl World {
             return Ok(self
                 .stack
                 .tcp_info(id)
-                .map_or_else(|_| info::of_state(state), |told| info::of(&told))
+                .map_or_else(|_| info::of_state(state), |told| info::info_record(&told))
                 .to_vec());
         }
         self.tcp_setting(id, level, name)

@@ -13,7 +13,7 @@ use rumpnet_wire::{
 use crate::packet::{Opt, Packet};
 
 /// Our address, and the peer's, as packetdrill has them.
-pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
+const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
 pub(crate) const REMOTE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The router that sends ICMP errors.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
@@ -56,25 +56,19 @@ impl Numbers {
             packet.len as usize,
         );
         let header = Header {
-            source_port: self.remote_port,
-            destination_port: self.local_port,
             sequence: Seq(packet.start.wrapping_add(REMOTE_BASE)),
             acknowledgment: Seq(packet.ack.map_or(0, |ack| ack.wrapping_add(self.local))),
-            flags: packet.flags,
             window: packet.window.unwrap_or(65_535),
-            checksum: 0,
             urgent: packet.urgent.unwrap_or(0),
             options: self.encode_options(packet.options.as_deref().unwrap_or_default()),
+            ..Header::new(self.remote_port, self.local_port, packet.flags)
         };
-        let len = header.header_len() + payload.len();
-        let pseudo = ip::pseudo_header(REMOTE.into(), LOCAL.into(), Protocol::TCP, len as u32);
-        let mut sum = Sum::new();
-        sum.add(&payload);
-        let header = header.with_checksum(pseudo, sum);
-        let mut bytes = vec![0; header.header_len()];
-        header.emit(&mut bytes).expect("the room has the header's length");
-        bytes.extend(payload);
-        network((REMOTE, LOCAL), Protocol::TCP, packet.ecn.unwrap_or(0), &bytes)
+        let network =
+            ipv4::Header { tos: packet.ecn.unwrap_or(0), ..network(REMOTE, LOCAL, Protocol::TCP, 0) };
+        let mut bytes = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+        let len = header.emit_packet(network, &payload, &mut bytes).expect("there is room for the packet");
+        bytes.truncate(len);
+        bytes
     }
 
     fn encode_options(&self, options: &[Opt]) -> Options {
@@ -106,15 +100,12 @@ impl Numbers {
     pub(crate) fn encode_icmp(&self, message: Message, (start, len): (u32, u32)) -> Vec<u8> {
         let mut quote = [self.local_port.to_be_bytes(), self.remote_port.to_be_bytes()].concat();
         quote.extend(start.wrapping_add(self.local).to_be_bytes());
-        let mut whole = quote.clone();
-        whole.resize(Header::LEN + len as usize, 0);
-        let mut offender = network((LOCAL, REMOTE), Protocol::TCP, 0, &whole);
-        offender.truncate(ipv4::Header::LEN);
-        offender.extend(quote);
+        let offended = network(LOCAL, REMOTE, Protocol::TCP, Header::LEN + len as usize);
+        let offender = [&emitted(&offended)[..], &quote].concat();
         let mut sum = Sum::new();
         sum.add(&offender);
-        let bytes = [&message.to_bytes(sum)[..], &offender].concat();
-        network((ROUTER, LOCAL), Protocol::ICMP, 0, &bytes)
+        let error = [&message.to_bytes(sum)[..], &offender].concat();
+        [&emitted(&network(ROUTER, LOCAL, Protocol::ICMP, error.len()))[..], &error].concat()
     }
 
     /// A packet of ours in the script's numbers; its payload must be that of the stream. `expected` decides to what a first SYN or timestamp is mapped.
@@ -197,27 +188,13 @@ fn sacked(blocks: &SackBlocks) -> Vec<(u32, u32)> {
     blocks.as_slice().iter().map(|block| (number(block.left), number(block.right))).collect()
 }
 
-fn network(
-    (source, destination): (Ipv4Addr, Ipv4Addr),
-    protocol: Protocol,
-    tos: u8,
-    payload: &[u8],
-) -> Vec<u8> {
-    let header = ipv4::Header {
-        tos,
-        total_len: (ipv4::Header::LEN + payload.len()) as u16,
-        identification: 7,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 255,
-        protocol,
-        source,
-        destination,
-        options: ipv4::Options::default(),
-    };
-    let mut bytes = vec![0; ipv4::Header::LEN];
+/// The header of a packet of the outside.
+fn network(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, len: usize) -> ipv4::Header {
+    ipv4::Header { identification: 7, ttl: 255, ..ipv4::Header::new(source, destination, protocol, len) }
+}
+
+fn emitted(header: &ipv4::Header) -> [u8; ipv4::Header::LEN] {
+    let mut bytes = [0; ipv4::Header::LEN];
     header.emit(&mut bytes).expect("the room has the header's length");
-    bytes.extend(payload);
     bytes
 }

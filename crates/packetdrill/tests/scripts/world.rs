@@ -1,31 +1,29 @@
-//! One stack behind a plain IP link in virtual time, and the script that drives it.
+//! The world that a script drives: what it says happens, and what must be sent is looked for.
 //!
-//! Everything that the stack sends must be in the script, within [`TOLERANCE`] of its time: a segment that was sent before an event and is not in the script up to it is a fault, and so is one that is left at the end.
+//! Everything that the stack sends must be in the script, within [`TOLERANCE`] of its time: a segment that was sent before an event and is not in the
+//! script up to it is a fault, and so is one that is left at the end. A call that would wait must say so by its time, since the tool
+//! would wait for it.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request};
-use rumpnet_stack::{
-    Config, Offloads, PortConfig, SocketId, Stack,
-    buffer::{Offload, Received},
-    time::{Duration, Instant},
-};
-use rumpnet_wire::{ethernet, tcp::Flags};
+use rumpnet_packetdrill::{Refusal, Settings};
+use rumpnet_stack::time::{Duration, Instant};
+use rumpnet_wire::tcp::Flags;
 
 use crate::{
+    assertion::{Comparison, Subject},
+    calls::Outcome,
     packet::{Opt, Packet},
     parse::{Action, Call, Event, Script, When},
-    wire::{LOCAL, Numbers, REMOTE},
+    wire::Numbers,
 };
 
 /// How far from a script's time something may happen.
 const TOLERANCE: Duration = Duration::from_millis(2);
 
-/// A socket of a script.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Descriptor {
-    pub(crate) socket: SocketId,
-    /// Bytes written and read so far.
+/// Bytes written and read so far by a descriptor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
     pub(crate) written: u32,
     pub(crate) read: u32,
 }
@@ -37,19 +35,18 @@ struct Waiting {
     until: Instant,
 }
 
-/// A stack, and what a script knows of it.
+/// A stack with its descriptors, and what a script knows of it.
 pub(crate) struct World {
-    pub(crate) stack: Stack,
-    pub(crate) now: Instant,
+    pub(crate) drill: rumpnet_packetdrill::World,
     start: Instant,
     /// The time of the event before, by the script.
     last: Instant,
     outbox: VecDeque<(Instant, Vec<u8>)>,
     sent: Sent,
     pub(crate) numbers: Numbers,
-    pub(crate) descriptors: BTreeMap<i64, Descriptor>,
+    pub(crate) progress: BTreeMap<i32, Progress>,
     /// The connection that assertions are about.
-    pub(crate) subject: Option<SocketId>,
+    subject: Subject,
     /// The number of the peer's latest SYN.
     pub(crate) remote_syn: u32,
     waiting: Option<Waiting>,
@@ -68,7 +65,7 @@ type Sent = Vec<(Instant, Vec<u8>)>;
 
 fn play(script: &Script) -> Result<Sent, (usize, String)> {
     // once: `run` plays each script twice and compares.
-    let mut world = World::new(script);
+    let mut world = World::new(script).map_err(|reason| (1, reason))?;
     for event in &script.events {
         world
             .step(event)
@@ -80,47 +77,29 @@ fn play(script: &Script) -> Result<Sent, (usize, String)> {
 }
 
 impl World {
-    fn new(script: &Script) -> Self {
-        let start = Instant::from_secs(1000);
-        let config = Config { tcp_ecn: script.ecn, ..Config::default() };
-        let mut stack = Stack::boot(config, *b"scripts of tests", start);
-        let mac = ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]);
-        let port = PortConfig {
-            kind: LinkKind::Ip,
-            link_address: None,
-            offloads: Offloads::NONE,
-            mtu: script.mtu,
-            ..PortConfig::ethernet(mac)
-        };
-        stack.create_interface(start, "tun0", port).expect("a fresh stack has room");
-        let change = AddressChange {
-            address: LOCAL.into(),
-            prefix_len: None,
-            broadcast: None,
-            peer: Some([192, 168, 0, 2].into()),
-            alias: false,
-        };
-        stack.control(start, Request::AddAddress { name: "tun0".into(), change }).expect("a good address");
-        let via = NextHop::Interface("tun0".into());
-        let route = Request::AddRoute { destination: (REMOTE.into(), 24), via };
-        let network = Request::AddRoute {
-            destination: ([192, 0, 2, 0].into(), 24),
-            via: NextHop::Interface("tun0".into()),
-        };
-        stack.control(start, route).or_else(|_| stack.control(start, network)).expect("a good route");
-        Self {
-            stack,
-            now: start,
+    fn new(script: &Script) -> Result<Self, String> {
+        let settings = Settings::parse(&script.flags)?;
+        // once: `run` plays each script twice and compares.
+        let drill = rumpnet_packetdrill::World::new(&settings).map_err(|error| error.to_string())?;
+        let start = drill.now();
+        Ok(Self {
+            drill,
             start,
             last: start,
             outbox: VecDeque::new(),
             sent: Vec::new(),
             numbers: Numbers::new(),
-            descriptors: BTreeMap::new(),
-            subject: None,
+            progress: BTreeMap::new(),
+            subject: Subject { descriptor: None, socket: None, public: true },
             remote_syn: 0,
             waiting: None,
-        }
+        })
+    }
+
+    /// Assertions are about this connection from now on.
+    pub(crate) fn follow(&mut self, descriptor: i32) {
+        self.subject.descriptor = Some(descriptor);
+        self.subject.socket = self.drill.socket_id(descriptor).ok();
     }
 
     fn step(&mut self, event: &Event) -> Result<(), String> {
@@ -135,23 +114,32 @@ impl World {
         if let Action::Send(packet) = &event.action {
             return self.expect_sent(event.when, (from, to), packet);
         }
+        if from + TOLERANCE < self.drill.now() {
+            return Err("an assertion of ours that comes before has a later time".into());
+        }
         self.advance(from)?;
-        self.last = from;
         self.complain_of_unexpected(from)?;
+        if let Action::AssertPrivately(comparisons) = &event.action {
+            return self.check(comparisons, false);
+        }
+        self.last = from;
         match &event.action {
             Action::Receive(packet) => self.inject(packet),
             Action::Icmp(message, quoted) => {
                 let bytes = self.numbers.encode_icmp(*message, *quoted);
-                self.deliver(bytes);
+                self.drill.inject(bytes);
             }
             Action::Call(call) => self.check_call(call)?,
-            Action::Assert(comparisons) => {
-                comparisons.iter().try_for_each(|each| each.check(&mut self.stack, self.subject))?;
-            }
-            Action::Send(_) => {}
+            Action::Assert(comparisons) => self.check(comparisons, true)?,
+            Action::Send(_) | Action::AssertPrivately(_) => {}
         }
         self.pull();
         self.retry_waiting()
+    }
+
+    fn check(&mut self, comparisons: &[Comparison], public: bool) -> Result<(), String> {
+        self.subject.public = public;
+        comparisons.iter().try_for_each(|each| each.check(&mut self.drill, &self.subject))
     }
 
     /// From when to when an event may be.
@@ -162,7 +150,7 @@ impl World {
         match when {
             When::At(first, last) | When::During(first, last) => from(self.start, (first, last)),
             When::After(first, last) | When::DuringAfter(first, last) => from(self.last, (first, last)),
-            When::Any => (self.now, self.now + Duration::from_secs(3600)),
+            When::Any => (self.drill.now(), self.drill.now() + Duration::from_secs(3600)),
         }
     }
 
@@ -171,33 +159,22 @@ impl World {
         while self.step_to_deadline(until) {
             self.retry_waiting()?;
         }
-        self.now = self.now.max(until);
         Ok(())
     }
 
-    /// Runs what is due next, if that is until then.
+    /// Runs what is due next; false if nothing is until then.
     fn step_to_deadline(&mut self, until: Instant) -> bool {
-        let Some(deadline) = self.stack.next_deadline().filter(|deadline| *deadline <= until) else {
-            return false;
-        };
-        self.now = self.now.max(deadline);
-        self.stack.on_timeout(self.now);
+        let due = self.drill.step(until);
         self.pull();
-        true
+        due
     }
 
     /// Takes what the stack sends.
-    pub(crate) fn pull(&mut self) {
-        while self.stack.next_ready_port().is_some() {}
-        while let Some(frame) = self.stack.next_frame(0) {
-            self.sent.push((self.now, frame.to_vec()));
-            self.outbox.push_back((self.now, frame.to_vec()));
+    fn pull(&mut self) {
+        while let Some(sent) = self.drill.next_sent() {
+            self.sent.push(sent.clone());
+            self.outbox.push_back(sent);
         }
-        while self.stack.next_event().is_some() {}
-    }
-
-    fn deliver(&mut self, bytes: Vec<u8>) {
-        self.stack.receive(self.now, 0, [Received::new(bytes.into(), Offload::default())]);
     }
 
     fn inject(&mut self, packet: &Packet) {
@@ -206,8 +183,7 @@ impl World {
             self.numbers.fresh |= first;
             self.remote_syn = packet.start;
         }
-        let bytes = self.numbers.encode(packet);
-        self.deliver(bytes);
+        self.drill.inject(self.numbers.encode(packet));
     }
 
     /// The next segment of ours is this one, at its time.
@@ -220,10 +196,11 @@ impl World {
         if when != When::Any {
             self.advance(from)?;
         }
-        while self.outbox.is_empty() && self.step_to_deadline(to + TOLERANCE) {
+        while self.outbox.is_empty() && self.drill.next_deadline().is_some_and(|due| due <= to + TOLERANCE) {
+            self.step_to_deadline(to + TOLERANCE);
             self.retry_waiting()?;
         }
-        self.last = if from == to { from } else { self.now };
+        self.last = if from == to { from } else { self.drill.now() };
         let Some((at, bytes)) = self.outbox.pop_front() else {
             return Err(format!("nothing until {}", self.seconds(to + TOLERANCE)));
         };
@@ -254,15 +231,21 @@ impl World {
         if let Some(waiting) = &self.waiting {
             return Err(format!("no end of `{}`", waiting.event.text));
         }
-        self.complain_of_unexpected(self.now + Duration::from_secs(1))
+        self.complain_of_unexpected(self.drill.now() + Duration::from_secs(1))
     }
 
     fn seconds(&self, at: Instant) -> String {
         format!("{:.6}", (at - self.start).as_micros() as f64 / 1e6)
     }
 
+    /// A call that is over at once: where it would wait, the tool would wait for it, and so the script must say when it ends.
     fn check_call(&mut self, call: &Call) -> Result<(), String> {
         let outcome = self.call(call)?;
+        let waits = matches!(outcome, Err(Refusal::AGAIN | Refusal(libc::EINPROGRESS | libc::EALREADY)));
+        let is_cut = matches!(outcome, Ok(count) if call.name == "write" && count < call.asked()?);
+        if (waits || is_cut) && self.may_wait(call)? {
+            return Err("a call that waits; say when it ends, or set O_NONBLOCK".into());
+        }
         call.check(outcome)
     }
 
@@ -273,30 +256,36 @@ impl World {
             let call = waiting.call.clone();
             let outcome = self.call(&call)?;
             self.pull();
-            return if outcome == Err("EINPROGRESS") { Ok(()) } else { call.check(outcome) };
+            return if outcome == Err(Refusal(libc::EINPROGRESS)) { Ok(()) } else { call.check(outcome) };
         }
         self.retry_waiting()
+    }
+
+    /// Tries a call that waits: nothing while it has to wait on.
+    fn attempt(&mut self, call: &Call) -> Result<Option<Outcome>, String> {
+        let outcome = if call.name == "connect" {
+            self.drill.connected(call.descriptor()?).map(|()| 0)
+        } else {
+            self.call(call)?
+        };
+        Ok(Some(outcome).filter(|outcome| *outcome != Err(Refusal::AGAIN)))
     }
 
     /// Whether a call that waits is through now.
     fn retry_waiting(&mut self) -> Result<(), String> {
         let Some(waiting) = self.waiting.take() else { return Ok(()) };
-        let outcome = if waiting.call.name == "connect" {
-            self.connected(&waiting.call)
-        } else {
-            let outcome = self.call(&waiting.call)?;
-            Some(outcome).filter(|outcome| *outcome != Err("EAGAIN"))
-        };
+        let outcome = self.attempt(&waiting.call)?;
         self.pull();
-        let late = self.now > waiting.until + TOLERANCE;
+        let now = self.drill.now();
+        let late = now > waiting.until + TOLERANCE;
         match outcome {
             None if late => Err(format!("no end of `{}`", waiting.event.text)),
             None => {
                 self.waiting = Some(waiting);
                 Ok(())
             }
-            Some(_) if self.now + TOLERANCE < waiting.until || late => {
-                Err(format!("the end of `{}` at {}", waiting.event.text, self.seconds(self.now)))
+            Some(_) if now + TOLERANCE < waiting.until || late => {
+                Err(format!("the end of `{}` at {}", waiting.event.text, self.seconds(now)))
             }
             Some(outcome) => waiting.call.check(outcome),
         }

@@ -67,6 +67,16 @@ impl<'a> Cursor<'a> {
         self.take(|letter| letter.is_ascii_alphanumeric() || letter == '_')
     }
 
+    /// `"text"`, if it is next.
+    pub(crate) fn quoted(&mut self) -> Result<Option<&'a str>, String> {
+        if !self.eats("\"") {
+            return Ok(None);
+        }
+        let (text, rest) = self.rest.split_once('"').ok_or("a text without an end")?;
+        self.rest = rest;
+        Ok(Some(text))
+    }
+
     /// A decimal or hexadecimal number.
     pub(crate) fn number<T: TryFrom<i64>>(&mut self) -> Result<T, String> {
         let before = *self;
@@ -88,6 +98,9 @@ impl<'a> Cursor<'a> {
         let (head, tail) = self.rest.split_at(end);
         let mut cursor = Self::new(head);
         let text = cursor.take(|letter| letter.is_ascii_digit() || letter == '.');
+        if text.ends_with('.') {
+            return Err(format!("`{text}` needs a digit behind its point"));
+        }
         let seconds: f64 = text.parse().map_err(|_| format!("a time expected before `{head}{tail}`"))?;
         self.rest = &self.rest[text.len()..];
         Ok((seconds * 1e6).round() as u64)

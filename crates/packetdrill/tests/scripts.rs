@@ -1,5 +1,6 @@
 //! TCP by scripts in packetdrill's format: each file under `tests/scripts/tcp` is written from the text of an RFC, which its first lines name, and says
-//! segment by segment and to the millisecond what must be sent. They are run in virtual time, and none may be skipped.
+//! segment by segment and to the millisecond what must be sent. They are run in virtual time against the world that the packetdrill tool drives, and none
+//! may be skipped.
 
 #[path = "scripts/assertion.rs"]
 mod assertion;
@@ -153,8 +154,8 @@ fn outcome(text: &str) -> Result<(), (usize, String)> {
     parse::script(text).and_then(|script| world::run(&script))
 }
 
-const SYN: &str =
-    "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 connect(3, ..., ...) = -1 EINPROGRESS (x)\n";
+const SYN: &str = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n\
+     +0 connect(3, ..., ...) = -1 EINPROGRESS (x)\n";
 
 #[test]
 fn a_segment_that_is_not_the_expected_one_is_named_with_its_line() {
@@ -168,7 +169,7 @@ fn a_segment_that_is_not_the_expected_one_is_named_with_its_line() {
     ];
     for (line, reason) in cases {
         let (number, told) = outcome(&format!("{SYN}{line}\n")).expect_err("it does not hold");
-        assert_eq!(number, 3, "{line}");
+        assert_eq!(number, 4, "{line}");
         assert!(told.contains(line) && told.contains(reason), "{told}");
         assert!(told.contains("S 0:0(0) win 65535 <mss 1460,sackOK,"), "{told}");
     }
@@ -180,7 +181,7 @@ fn segments_that_no_line_expects_and_those_that_never_come_are_faults() {
     assert!(told.contains("which no line expects"), "{told}");
     let late = format!("{SYN}+0 > S 0:0(0) <...>\n2 socket(..., SOCK_STREAM, IPPROTO_TCP) = 4\n");
     let (number, told) = outcome(&late).expect_err("nor is the one that repeats it");
-    assert!(number == 4 && told.contains("at 1.000000, which no line expects"), "{told}");
+    assert!(number == 5 && told.contains("at 1.000000, which no line expects"), "{told}");
     let none = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+1 > S 0:0(0) <...>\n";
     let (_, told) = outcome(none).expect_err("nothing is sent");
     assert!(told.contains("nothing until 1.002000"), "{told}");
@@ -190,9 +191,16 @@ fn segments_that_no_line_expects_and_those_that_never_come_are_faults() {
 fn calls_and_assertions_that_do_not_hold_are_faults() {
     for (line, reason) in [
         ("0 listen(3, 1) = 0", "EBADF"),
-        ("0 %{ assert sockets == 1 }%", "is 0, not == 1"),
-        ("0 %{ assert TcpReceived == 1 and sockets == 0 }%", "is 0, not == 1"),
-        ("0...1 accept(3, ..., ...) = 4", "the end of `0...1 accept"),
+        ("0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n//: +0 assert sockets == 2", "is 1, not == 2"),
+        (
+            "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n//: +1 assert TcpReceived == 1 and sockets == 1",
+            "is 0, not == 1",
+        ),
+        ("0 %{ assert tcpi_state == TCP_LISTEN }%", "no connection is open"),
+        (
+            "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n0...1 accept(3, ..., ...) = 4",
+            "the end of `0...1 accept",
+        ),
     ] {
         let (_, told) = outcome(line).expect_err("it does not hold");
         assert!(told.contains(reason), "{line}: {told}");
@@ -206,4 +214,32 @@ fn lines_that_make_no_sense_are_told() {
     {
         assert!(outcome(line).is_err(), "{line}");
     }
+}
+
+#[test]
+fn what_the_tool_refuses_is_refused() {
+    let open = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n";
+    for (line, reason) in [
+        ("+0...+.1 connect(3, ..., ...) = 0", "a time expected"),
+        ("+0~.1 > S 0:0(0) <...>", "`+` expected"),
+        ("+0~+.1 < S 0:0(0)", "only what is sent has a range"),
+        ("* < S 0:0(0)", "only what is sent has a range"),
+        ("+1. < S 0:0(0)", "needs a digit"),
+        ("+0 < .F 1:1(0) ack 1", "the `.` comes last"),
+        ("+0 < S 0:0(0) <...>", "for what is sent"),
+        ("+0 < S 0:0(0) <mss 1> more", "what is `more`"),
+        ("+0 < . 4294967290:4(10) ack 1", "is not 4"),
+        ("+0 < icmp time_exceeded exceed_ttl [1:1(0)]", "expected before"),
+        ("+0 < icmp unreachable host_unreachable mtu 9 [1:1(0)]", "goes with"),
+        ("+0 read(3, ..., 9) = -1 ENOTCONN", "expected before"),
+        ("+0 %{ assert sockets == 1 }%", "the tool has no value"),
+        ("+0 connect(3, ..., ...) = -1 EINPROGRESS (x)", "a call that waits"),
+        ("--mtu=1000", "the only option"),
+        ("--so_flags=\"speed=9\"", "no flag is called"),
+    ] {
+        let (_, told) = outcome(&format!("{open}{line}\n")).expect_err(line);
+        assert!(told.contains(reason), "{line}: {told}");
+    }
+    let (_, told) = outcome("1 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3").expect_err("time begins at 0");
+    assert!(told.contains("the first event must be at 0"), "{told}");
 }

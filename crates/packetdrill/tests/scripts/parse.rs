@@ -1,4 +1,7 @@
-//! Scripts in packetdrill's format, as events. Of the format we read: times, segments, ICMP errors, socket calls, assertions, and the options `--mtu` and `--ecn`.
+//! Scripts in packetdrill's format, as events. Of the format we read times, segments, ICMP errors, socket calls, assertions, and the option `--so_flags`.
+//!
+//! What the tool refuses we refuse, so that every script of ours is one of its own. Assertions about what the tool does not know stand in
+//! comments that it passes over: `//: +1 assert sockets == 0` is checked a second after the event before, and what follows counts from there too.
 
 use rumpnet_wire::icmpv4::{Message, TimeExceededCode, UnreachableCode};
 
@@ -31,6 +34,8 @@ pub(crate) enum Argument {
     Number(i64),
     /// Symbols, joined by `|`.
     Names(Vec<String>),
+    /// `"reno"`
+    Text(String),
     List(Vec<Self>),
     Record(Vec<(String, Self)>),
 }
@@ -55,6 +60,8 @@ pub(crate) enum Action {
     Icmp(Message, (u32, u32)),
     Call(Call),
     Assert(Vec<Comparison>),
+    /// What only we can say; it takes no place in time.
+    AssertPrivately(Vec<Comparison>),
 }
 
 /// One event of a script.
@@ -69,37 +76,52 @@ pub(crate) struct Event {
 /// A whole script.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    pub(crate) mtu: u32,
-    /// Whether our SYNs ask for ECN.
-    pub(crate) ecn: bool,
+    /// `--so_flags`
+    pub(crate) flags: String,
     pub(crate) events: Vec<Event>,
 }
 
 /// Reads a script; an error names the line.
 pub(crate) fn script(text: &str) -> Result<Script, (usize, String)> {
-    let mut script = Script { mtu: 1500, ecn: false, events: Vec::new() };
+    let mut script = Script { flags: String::new(), events: Vec::new() };
     for (line, text) in statements(text) {
+        let told = |reason: String| (line, format!("{reason} in `{text}`"));
         if let Some(option) = text.strip_prefix("--") {
-            match option.split_once('=').and_then(|(name, value)| Some((name, value.parse().ok()?))) {
-                Some(("mtu", mtu)) => script.mtu = mtu,
-                Some(("ecn", asks)) => script.ecn = asks != 0,
-                _ => return Err((line, format!("no option is called `{option}`"))),
-            }
+            let flags = option.strip_prefix("so_flags=\"").and_then(|rest| rest.strip_suffix('"'));
+            script.flags =
+                flags.ok_or_else(|| told("the only option is `--so_flags=\"...\"`".into()))?.into();
             continue;
         }
-        let mut cursor = Cursor::new(&text);
-        let (when, action) = event(&mut cursor).map_err(|reason| (line, format!("{reason} in `{text}`")))?;
+        let (when, action) = event(&mut Cursor::new(&text)).map_err(told)?;
+        check_time(when, &action).map_err(told)?;
+        if script.events.is_empty() && when != When::At(0, 0) {
+            return Err(told("the first event must be at 0".into()));
+        }
         script.events.push(Event { line, text: text.clone(), when, action });
     }
     Ok(script)
 }
 
-/// Lines without comments; an assertion or a call that goes over several lines is one.
+/// Only what is sent may come at any time, or within a range.
+fn check_time(when: When, action: &Action) -> Result<(), String> {
+    let exact = matches!(when, When::At(from, to) | When::After(from, to) if from == to);
+    match (when, action) {
+        (When::During(..) | When::DuringAfter(..), Action::Call(_)) => Ok(()),
+        (When::During(..) | When::DuringAfter(..), _) => Err("only a call takes time".into()),
+        (_, Action::Send(_)) => Ok(()),
+        _ if exact => Ok(()),
+        _ => Err("only what is sent has a range of times".into()),
+    }
+}
+
+/// Lines without comments, but for assertions of our own in them; an assertion or a call that goes over several lines is one.
 fn statements(text: &str) -> Vec<(usize, String)> {
     let mut statements: Vec<(usize, String)> = Vec::new();
     let mut open = false;
     for (index, line) in text.lines().enumerate() {
-        let line = line.split("//").next().unwrap_or_default().trim();
+        let line = line.trim();
+        let line =
+            if line.starts_with("//:") { line } else { line.split("//").next().unwrap_or_default().trim() };
         if line.is_empty() {
             continue;
         }
@@ -118,17 +140,27 @@ fn statements(text: &str) -> Vec<(usize, String)> {
 }
 
 fn event(cursor: &mut Cursor<'_>) -> Result<(When, Action), String> {
+    let private = cursor.eats("//:");
     let when = when(cursor)?;
+    if private {
+        return Ok((when, Action::AssertPrivately(Comparison::parse_all(cursor, "")?)));
+    }
     let action = if cursor.eats("<") {
-        if cursor.eats_word("icmp") { icmp(cursor)? } else { Action::Receive(Packet::parse(cursor)?) }
+        if cursor.eats_word("icmp") { icmp(cursor)? } else { Action::Receive(received(cursor)?) }
     } else if cursor.eats(">") {
         Action::Send(Packet::parse(cursor)?)
     } else if cursor.eats("%{") {
-        Action::Assert(Comparison::parse_all(cursor)?)
+        Action::Assert(Comparison::parse_all(cursor, "}%")?)
     } else {
         Action::Call(call(cursor)?)
     };
-    Ok((when, action))
+    if cursor.is_at_end() { Ok((when, action)) } else { Err(format!("what is `{}`?", cursor.rest)) }
+}
+
+/// A segment that arrives says all of itself.
+fn received(cursor: &mut Cursor<'_>) -> Result<Packet, String> {
+    let packet = Packet::parse(cursor)?;
+    if packet.options.is_none() { Err("`<...>` is for what is sent".into()) } else { Ok(packet) }
 }
 
 fn when(cursor: &mut Cursor<'_>) -> Result<When, String> {
@@ -138,12 +170,14 @@ fn when(cursor: &mut Cursor<'_>) -> Result<When, String> {
     let relative = cursor.eats("+");
     let first = cursor.seconds()?;
     if cursor.eats("...") {
-        cursor.eats("+");
+        // The end of a call stands without a sign and counts from where its beginning does.
         let last = cursor.seconds()?;
         return Ok(if relative { When::DuringAfter(first, last) } else { When::During(first, last) });
     }
     let last = if cursor.eats("~") {
-        cursor.eats("+");
+        if relative {
+            cursor.expect("+")?;
+        }
         cursor.seconds()?
     } else {
         first
@@ -167,8 +201,13 @@ fn icmp(cursor: &mut Cursor<'_>) -> Result<Action, String> {
         ("host_prohibited", UnreachableCode::HOST_PROHIBITED),
         ("packet_filtered", UnreachableCode::ADMINISTRATIVELY_PROHIBITED),
     ];
-    let (kind, name) = (cursor.name(), cursor.name());
-    let next_hop_mtu = if cursor.eats_word("mtu") { cursor.number()? } else { 0 };
+    let kind = cursor.name();
+    let named = kind == "unreachable";
+    let name = if named { cursor.name() } else { "" };
+    let mtu = if cursor.eats_word("mtu") { Some(cursor.number()?) } else { None };
+    if mtu.is_some() && name != "frag_needed" {
+        return Err("an MTU goes with `unreachable frag_needed`".into());
+    }
     cursor.expect("[")?;
     let quoted = packet::range(cursor)?;
     cursor.expect("]")?;
@@ -176,7 +215,7 @@ fn icmp(cursor: &mut Cursor<'_>) -> Result<Action, String> {
         "unreachable" => {
             let known = CODES.iter().find(|(known, _)| *known == name);
             let (_, code) = *known.ok_or_else(|| format!("no code is called `{name}`"))?;
-            Message::DestinationUnreachable { code, next_hop_mtu }
+            Message::DestinationUnreachable { code, next_hop_mtu: mtu.unwrap_or(0) }
         }
         "time_exceeded" => Message::TimeExceeded { code: TimeExceededCode::TTL },
         "source_quench" => Message::SourceQuench,
@@ -200,7 +239,21 @@ fn call(cursor: &mut Cursor<'_>) -> Result<Call, String> {
     cursor.expect("=")?;
     let result = cursor.number()?;
     let errno = if result < 0 { Some(cursor.name().to_owned()) } else { None };
+    if errno.is_some() || cursor.sees("(") {
+        note(cursor)?;
+    }
     Ok(Call { name, arguments, result, errno })
+}
+
+/// `(Resource temporarily unavailable)`: words for readers, which an error must have.
+fn note(cursor: &mut Cursor<'_>) -> Result<(), String> {
+    cursor.expect("(")?;
+    while !cursor.eats(")") {
+        if cursor.name().is_empty() {
+            return Err(format!("a note is made of words, not of `{}`", cursor.rest));
+        }
+    }
+    Ok(())
 }
 
 fn argument(cursor: &mut Cursor<'_>) -> Result<Argument, String> {
@@ -217,6 +270,9 @@ fn argument(cursor: &mut Cursor<'_>) -> Result<Argument, String> {
             Ok((name, argument(cursor)?))
         };
         return Ok(Argument::Record(items(cursor, "}", field)?));
+    }
+    if let Some(text) = cursor.quoted()? {
+        return Ok(Argument::Text(text.to_owned()));
     }
     let mut ahead = *cursor;
     if let Ok(number) = ahead.number() {

@@ -53,7 +53,11 @@ pub(crate) fn range(cursor: &mut Cursor<'_>) -> Result<(u32, u32), String> {
     cursor.expect("(")?;
     let len: u32 = cursor.number()?;
     cursor.expect(")")?;
-    if start.wrapping_add(len) == end { Ok((start, len)) } else { Err(format!("{start}+{len} is not {end}")) }
+    if start.checked_add(len) == Some(end) {
+        Ok((start, len))
+    } else {
+        Err(format!("{start}+{len} is not {end}"))
+    }
 }
 
 impl Packet {
@@ -75,9 +79,6 @@ impl Packet {
         if flags.contains(Flags::ACK) != ack.is_some() {
             return Err("`ack` and the flag `.` go together".into());
         }
-        if !cursor.is_at_end() {
-            return Err(format!("what is `{}`?", cursor.rest));
-        }
         Ok(Self { ecn, flags, start, len, ack, window, urgent, options })
     }
 }
@@ -85,6 +86,9 @@ impl Packet {
 fn flags(word: &str) -> Result<Flags, String> {
     if word == "-" {
         return Ok(Flags::NONE);
+    }
+    if word.find('.').is_some_and(|place| place + 1 < word.len()) {
+        return Err(format!("the `.` comes last, not as in `{word}`"));
     }
     word.chars().try_fold(Flags::NONE, |all, letter| {
         let known = LETTERS.iter().find(|(known, _)| *known == letter);
