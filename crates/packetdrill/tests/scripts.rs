@@ -115,6 +115,11 @@ fn spurious_timeouts_are_found_as_scripts_say() {
 }
 
 #[test]
+fn needless_reductions_are_taken_back_as_scripts_say() {
+    run("undo");
+}
+
+#[test]
 fn idle_connections_restart_as_scripts_say() {
     run("idle");
 }

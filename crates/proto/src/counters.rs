@@ -78,6 +78,9 @@ counters! {
         TcpSent "TCP segments sent";
         TcpRetransmitted "TCP transmissions repeated";
         TcpTimeouts "TCP retransmission time-outs";
+        TcpUndoneByEcho "TCP window reductions taken back for the echo of an older clock";
+        TcpUndoneByDuplicates "TCP window reductions taken back for D-SACKs of all that was repeated";
+        TcpUndoneByNewData "TCP window reductions taken back because new data arrived after a time-out";
         TcpConnecting "TCP connections begun";
         TcpConnected "TCP connections established that we began";
         TcpAccepted "TCP connections established that peers began";

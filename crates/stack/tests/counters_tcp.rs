@@ -7,7 +7,7 @@ use rumpnet_wire::{
     icmpv4::{Message, UnreachableCode},
     ip::{self, Protocol},
     ipv4,
-    tcp::{Flags, Header, Options, Seq, TcpOption, Timestamps},
+    tcp::{Flags, Header, Options, SackBlock, SackBlocks, Seq, TcpOption, Timestamps},
 };
 
 mod outside;
@@ -411,6 +411,57 @@ fn what_is_not_acknowledged_is_sent_again_when_its_time_is_out() {
     // After 200, 400 and 800 ms, in which nobody pulled the port.
     let expired = [Counter::TcpTimeouts; 3];
     peer.outside.raises(&all(&[&LEFT, &expired, &[Counter::TcpRetransmitted]]), &[]);
+}
+
+#[test]
+fn a_time_out_that_an_older_echo_shows_to_be_needless_is_taken_back() {
+    let stamp = |value, echo| TcpOption::Timestamps(Timestamps { value, echo });
+    let mut peer = Peer::connected_with(&[stamp(5000, 0)]);
+    peer.send(b"hello");
+    let sent = read(&peer.outside.sent()[0]).options.timestamps().expect("agreed on").value;
+    peer.outside.wait(1);
+    let again = read(&peer.outside.sent()[0]).options.timestamps().expect("agreed on").value;
+    assert!(again.wrapping_sub(sent) < 1 << 20 && again != sent);
+    peer.outside.forget();
+    peer.ack += 5;
+    peer.options = Options::EMPTY;
+    peer.options.push(&stamp(5001, sent)).expect("room");
+    peer.say(Flags::ACK, b"");
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpUndoneByEcho]]), &[]);
+}
+
+#[test]
+fn a_time_out_whose_repetition_came_twice_is_taken_back() {
+    let mut peer = Peer::connected_with(&[TcpOption::SackPermitted]);
+    peer.send(b"hello");
+    peer.outside.sent();
+    peer.outside.wait(1);
+    assert_eq!(peer.outside.sent().len(), 1);
+    peer.outside.forget();
+    let mut blocks = SackBlocks::default();
+    blocks.push(SackBlock { left: Seq(peer.ack), right: Seq(peer.ack + 5) }).expect("room");
+    peer.ack += 5;
+    peer.options = Options::EMPTY;
+    peer.options.push(&TcpOption::Sack(blocks)).expect("room");
+    peer.say(Flags::ACK, b"");
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpUndoneByDuplicates]]), &[]);
+}
+
+#[test]
+fn a_time_out_after_which_new_data_arrives_is_taken_back() {
+    let mut peer = Peer::connected();
+    peer.send(&[7; 60_000]);
+    peer.outside.sent();
+    peer.outside.expire();
+    peer.outside.sent();
+    peer.outside.forget();
+    peer.ack += 1460;
+    peer.say(Flags::ACK, b"");
+    peer.outside.sent();
+    peer.outside.forget();
+    peer.ack += 1460;
+    peer.say(Flags::ACK, b"");
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpUndoneByNewData]]), &[]);
 }
 
 #[test]

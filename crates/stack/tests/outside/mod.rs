@@ -100,6 +100,12 @@ impl Outside {
         self.now = end;
     }
 
+    /// Lets the next thing happen that is due.
+    pub(crate) fn expire(&mut self) {
+        self.now = self.now.max(self.stack.next_deadline().expect("something is due"));
+        self.stack.on_timeout(self.now);
+    }
+
     /// What the stack has to send, pulled.
     pub(crate) fn sent(&mut self) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| self.stack.next_frame(0)).map(|frame| frame.to_vec()).collect()

@@ -9,6 +9,7 @@ use super::{
     recovery::{Doubt, Phase, Prr},
     scoreboard::Sent,
     segment::Segment,
+    undo::Ground,
 };
 use crate::time::{Duration, Instant};
 
@@ -52,7 +53,7 @@ impl Connection {
             rack.on_delivered(now, &sent, rtt);
             tally.add(now, &sent);
         });
-        let needless = self.receive_sack(now, segment, &mut tally);
+        let duplicate = self.receive_sack(now, segment, &mut tally);
         self.forget_acknowledged(acknowledgment);
         self.measure(now, segment, advanced, &tally);
         let moved = self.update_send_window(segment);
@@ -64,11 +65,12 @@ impl Connection {
             // As long as a peer with a closed window answers, the connection lives (RFC 9293 section 3.8.6.1, MUST-37).
             self.expirations = 0;
         }
-        self.follow_tail_probe(now, segment, (advanced, in_flight_before), needless);
+        self.follow_tail_probe(now, segment, (advanced, in_flight_before), duplicate.is_some());
         if !self.sack_permitted {
             let repeats = advanced == 0 && segment.space() == 0 && !moved && !self.board.is_empty();
             self.count_duplicates(advanced, repeats, &mut tally);
         }
+        self.consider_undo(segment, advanced > 0, duplicate);
         self.test_timeout(advanced, acknowledgment);
         let lost = self.look_for_losses(now, advanced);
         if !segment.has(Flags::SYN) {
@@ -104,10 +106,10 @@ impl Connection {
 
     /// SACK blocks, and the duplicate that the first of them may report (RFC 2883).
     ///
-    /// True if it reports one.
-    fn receive_sack(&mut self, now: Instant, segment: &Segment, tally: &mut Tally) -> bool {
+    /// The duplicate.
+    fn receive_sack(&mut self, now: Instant, segment: &Segment, tally: &mut Tally) -> Option<SackBlock> {
         if !self.sack_permitted {
-            return false;
+            return None;
         }
         let blocks = segment.options.sack;
         let blocks = blocks.as_slice();
@@ -117,15 +119,15 @@ impl Connection {
             };
             first.right.is_at_or_before(segment.acknowledgment) || blocks.get(1).is_some_and(inside)
         };
-        let duplicate = blocks.first().is_some_and(is_duplicate);
-        if duplicate {
+        let duplicate = blocks.first().copied().filter(is_duplicate);
+        if duplicate.is_some() {
             self.rack.on_duplicate(self.snd_una, self.snd_nxt);
         }
         // In the order of their numbers, so that their own order does not look like reordering on the path.
         let mut ordered = segment.options.sack;
         let ordered = ordered.as_mut_slice();
         ordered.sort_unstable_by(|one, other| one.left.distance_from(other.left).cmp(&0));
-        for block in ordered.iter().filter(|block| !duplicate || **block != blocks[0]) {
+        for block in ordered.iter().filter(|block| Some(**block) != duplicate) {
             let possible = block.left.is_before(block.right)
                 && block.left.is_at_or_after(segment.acknowledgment)
                 && block.right.is_at_or_before(self.snd_nxt);
@@ -175,6 +177,7 @@ impl Connection {
         if again && !needless && segment.acknowledgment.is_after(end) {
             if matches!(self.phase, Phase::Open) {
                 self.congestion.on_congestion(now, in_flight_before, self.mss);
+                self.undo = None;
             }
             self.probed = None;
         } else if !again || needless || (advanced == 0 && segment.space() == 0) {
@@ -192,12 +195,10 @@ impl Connection {
             // Step 2b: new data, nothing again.
             self.board.forget_losses();
             self.free_segments = 2;
-            self.phase = Phase::Loss { recover, doubt: Some(Doubt { probed: true, ..doubt }) };
+            self.phase = Phase::Loss { recover, doubt: Some(Doubt { probed: true }) };
         } else if doubt.probed && advanced > 0 {
             // Step 3b: it was.
-            let window = self.congestion.window_mut();
-            (window.cwnd, window.ssthresh) = (doubt.cwnd, doubt.ssthresh);
-            (self.phase, self.free_segments) = (Phase::Open, 0);
+            self.undo_reduction(Ground::NewData);
         } else {
             // Steps 2a and 3a: it was not.
             if doubt.probed {
@@ -284,6 +285,7 @@ impl Connection {
                 window.cwnd = window.ssthresh;
                 self.rack.on_recovered();
             }
+            self.end_undo();
             self.duplicate_acks = 0;
             self.phase = Phase::Open;
         }
@@ -306,6 +308,7 @@ impl Connection {
 
     /// A loss was found: the window is reduced once for all of a window's losses.
     pub(super) fn begin_recovery(&mut self, now: Instant, in_flight_before: u32) {
+        self.begin_undo();
         self.congestion.on_congestion(now, in_flight_before, self.mss);
         let ssthresh = self.congestion.window().ssthresh;
         let prr = Prr::begin(in_flight_before, ssthresh, self.mss);

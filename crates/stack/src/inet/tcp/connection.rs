@@ -10,8 +10,16 @@ use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::{Seq, Timestamps};
 
 use super::{
-    congestion::Algorithm, ecn::Marks, rack::Rack, reassembly::Reassembly, recovery::Phase, rtt::RoundTrip,
-    scoreboard::Scoreboard, segment::SegmentOptions, send_queue::SendQueue,
+    congestion::Algorithm,
+    ecn::Marks,
+    rack::Rack,
+    reassembly::Reassembly,
+    recovery::Phase,
+    rtt::RoundTrip,
+    scoreboard::Scoreboard,
+    segment::SegmentOptions,
+    send_queue::SendQueue,
+    undo::{Ground, Undo},
 };
 use crate::{
     buffer::Payload,
@@ -151,6 +159,9 @@ pub(crate) struct Connection {
     pub(super) rtt: RoundTrip,
     pub(super) congestion: Algorithm,
     pub(super) phase: Phase,
+    /// What the last reduction of the window can be taken back to, and why it was, until that is counted.
+    pub(super) undo: Option<Box<Undo>>,
+    pub(super) undone: Option<Ground>,
     /// Explicit congestion notification.
     pub(super) marks: Marks,
     /// Duplicate acknowledgments of a peer without SACK.
@@ -257,6 +268,8 @@ impl Connection {
             rtt: RoundTrip::new(),
             congestion: congestion.expect("both names are known"),
             phase: Phase::Open,
+            undo: None,
+            undone: None,
             marks: Marks::default(),
             duplicate_acks: 0,
             expirations: 0,
@@ -418,6 +431,7 @@ impl Connection {
         self.queue.clear();
         self.board = Scoreboard::default();
         self.reassembly = None;
+        self.undo = None;
         self.deadlines = Deadlines::default();
         self.ack = AckDue::No;
         self.syn_due = false;

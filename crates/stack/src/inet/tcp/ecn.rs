@@ -70,6 +70,8 @@ impl Connection {
         let fresh = self.marks.answered.is_none_or(|end| segment.acknowledgment.is_after(end));
         if self.marks.heard && fresh && matches!(self.phase, super::recovery::Phase::Open) {
             self.congestion.on_congestion(now, in_flight, self.mss);
+            // What routers have said is not taken back.
+            self.undo = None;
             self.note_reduction();
         }
     }

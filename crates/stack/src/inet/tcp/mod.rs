@@ -28,6 +28,7 @@ mod scoreboard;
 pub(crate) mod segment;
 mod send_queue;
 mod timers;
+mod undo;
 mod user;
 
 use alloc::{
@@ -181,6 +182,8 @@ impl Tcp {
         let payload = packet.clone().into_payload();
         let verdict = connection.receive(cx.now, segment, payload, offset);
         let changed = connection.readiness() != before || segment.len > 0;
+        let undone = connection.undone.take();
+        undone.into_iter().for_each(|ground| cx.count(ground.counter()));
         match verdict {
             Verdict::Accepted => {}
             Verdict::Established if self.has_lost_its_listener(key) => {

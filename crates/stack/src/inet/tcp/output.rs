@@ -239,6 +239,8 @@ impl Connection {
         if again {
             self.board.on_retransmitted(from, end, size.min(u16::MAX.into()) as u16, now);
             self.retransmitted += 1;
+            let clock = self.timestamp(now).map(|timestamps| timestamps.value);
+            self.note_repetition(from, end, clock);
         } else {
             if self.board.is_empty() {
                 self.waiting_since = now;

@@ -84,6 +84,11 @@ impl Rack {
         }
     }
 
+    /// What was believed to be lost was only late.
+    pub(crate) const fn on_reordering(&mut self) {
+        self.reordering_seen = true;
+    }
+
     /// A recovery has ended: a widened window is given up after some of them.
     pub(crate) const fn on_recovered(&mut self) {
         self.reo_wnd_persist = self.reo_wnd_persist.saturating_sub(1);

@@ -13,13 +13,11 @@ pub(crate) enum Phase {
     Loss { recover: Seq, doubt: Option<Doubt> },
 }
 
-/// A time-out that may have been spurious: how far the test of it is (F-RTO, RFC 5682 section 2.1), and what to return to.
+/// A time-out that may have been spurious: how far the test of it is (F-RTO, RFC 5682 section 2.1), the window to return to is [`super::undo`]'s.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doubt {
     /// Two new segments were sent on the first acknowledgment; the second one decides.
     pub(crate) probed: bool,
-    pub(crate) cwnd: u32,
-    pub(crate) ssthresh: u32,
 }
 
 /// The account of one recovery.

@@ -93,15 +93,19 @@ impl Connection {
             self.board.forget_sacks();
         }
         self.board.mark_lost(|_| true);
-        let before = self.congestion.window();
         let first = !matches!(self.phase, Phase::Loss { .. });
+        if matches!(self.phase, Phase::Open) {
+            self.begin_undo();
+        } else if first {
+            // A time-out in the midst of recovery is believed.
+            self.undo = None;
+        }
         if first {
             self.congestion.on_timeout(now, in_flight, self.mss);
         }
         self.congestion.window_mut().cwnd = self.mss;
         self.note_reduction();
-        let doubt = Doubt { probed: false, cwnd: before.cwnd, ssthresh: before.ssthresh };
-        let doubt = Some(doubt).filter(|_| matches!(self.phase, Phase::Open));
+        let doubt = Some(Doubt { probed: false }).filter(|_| matches!(self.phase, Phase::Open));
         self.phase = Phase::Loss { recover: self.snd_nxt, doubt };
         (self.tail_probe, self.probed, self.free_segments) = (false, None, 0);
         self.deadlines.probe = None;
