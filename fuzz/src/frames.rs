@@ -159,6 +159,7 @@ fn offload(script: &mut Script<'_>) -> Offload {
         kind: script.one_of(&[GsoKind::Udp, GsoKind::Tcp4, GsoKind::Tcp6]),
         size: script.word() % 2000,
         ecn: false,
+        fixed_identification: false,
     });
     Offload { checksum, gso }
 }

@@ -96,6 +96,8 @@ counters! {
         TcpCookiesRefused "TCP acknowledgments of a cookie that is wrong or old";
         SegmentedInSoftware "super-frames segmented in software";
         ChecksummedInSoftware "checksums completed in software";
+        CoalescedTrains "trains of segments merged on receipt";
+        CoalescedSegments "segments merged into trains on receipt";
         NoticesLost "notices lost because nobody took them";
     }
 }

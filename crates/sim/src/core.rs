@@ -36,6 +36,9 @@ pub(crate) enum Event {
     Alarm { alarm: u64 },
 }
 
+/// Frames that a port reads together at most, as a reactor does.
+const BATCH: usize = 64;
+
 /// A frame on its way.
 pub(crate) struct Delivery {
     pub(crate) cable: usize,
@@ -434,12 +437,37 @@ impl Core {
         self.trace.add(self.now, Mark::Delivered, [cable, to], core::iter::empty());
         match state.ends[to].plug {
             Plug::Nothing => {}
-            Plug::Port { host, port } => self.call(host, |stack, now| stack.receive(now, port, [frame])),
+            Plug::Port { host, port } => match self.next_delivered_with(cable, to) {
+                None => self.call(host, |stack, now| stack.receive(now, port, [frame])),
+                Some(next) => {
+                    let mut batch = vec![frame, next];
+                    while batch.len() < BATCH
+                        && let Some(next) = self.next_delivered_with(cable, to)
+                    {
+                        batch.push(next);
+                    }
+                    self.call(host, |stack, now| stack.receive(now, port, batch));
+                }
+            },
             Plug::Stranger(stranger) => {
                 let waker = self.strangers[stranger].push(self.now, frame);
                 self.wake(waker);
             }
         }
+    }
+
+    /// A frame that arrives at the same end at the same time as the last one, and right after it: a port reads them together.
+    fn next_delivered_with(&mut self, cable: usize, to: usize) -> Option<Received> {
+        let cuts = self.cables[cable].cuts;
+        let event = self.queue.pop_wanted(self.now, |event| {
+            matches!(event, Event::Delivery(next) if (next.cable, next.to, next.cuts) == (cable, to, cuts))
+        });
+        let Some(Event::Delivery(delivery)) = event else { return None };
+        self.happened += 1;
+        self.under_way -= 1;
+        self.cables[cable].counters.delivered += 1;
+        self.trace.add(self.now, Mark::Delivered, [cable, to], core::iter::empty());
+        Some(delivery.frame)
     }
 
     /// Plugs something into a cable, and returns the number of its end.

@@ -41,6 +41,12 @@ impl<T> Queue<T> {
         self.next_time().filter(|at| *at <= limit)?;
         self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
     }
+
+    /// Takes the first thing, if it happens at this time and is what is wanted.
+    pub(crate) fn pop_wanted(&mut self, at: Instant, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        self.heap.peek().filter(|Reverse(entry)| entry.at == at && wanted(&entry.what))?;
+        self.heap.pop().map(|Reverse(entry)| entry.what)
+    }
 }
 
 impl<T> Entry<T> {

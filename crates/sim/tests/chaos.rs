@@ -113,7 +113,7 @@ fn offload_headers_that_lie_are_dropped_and_truth_goes_on() {
         let checksum = |start, offset| Offload { checksum: Checksum::Partial { start, offset }, gso: None };
         let gso = |kind, size| Offload {
             checksum: Checksum::Partial { start: 34, offset: 6 },
-            gso: Some(Gso { kind, size, ecn: false }),
+            gso: Some(Gso { kind, size, ecn: false, fixed_identification: false }),
         };
         let lies = [
             (checksum(60_000, 6), DropReason::OffloadChecksumRange),

@@ -135,6 +135,23 @@ impl Payload {
         }
     }
 
+    /// Appends slices, none of them empty.
+    pub(crate) fn extend(&mut self, slices: Vec<Bytes>) {
+        *self = match core::mem::take(self) {
+            Self::Empty => Self::Chain(slices),
+            Self::One(first) => {
+                let mut all = Vec::with_capacity(slices.len() + 1);
+                all.push(first);
+                all.extend(slices);
+                Self::Chain(all)
+            }
+            Self::Chain(mut all) => {
+                all.extend(slices);
+                Self::Chain(all)
+            }
+        };
+    }
+
     /// The bytes of `range`, shared; what lies past the end is left out.
     pub fn slice(&self, range: Range<usize>) -> Self {
         let mut part = Self::Empty;
@@ -215,6 +232,8 @@ pub struct Gso {
     pub size: u16,
     /// Whether TCP congestion marks are set on the first segment only.
     pub ecn: bool,
+    /// Whether all segments over IPv4 bear the same identification, as atomic ones may (RFC 6864 section 4), instead of one each.
+    pub fixed_identification: bool,
 }
 
 /// What a frame leaves to whoever puts it on a wire, as the virtio-net header says it.
@@ -310,6 +329,11 @@ impl Received {
     /// A frame in one piece.
     pub const fn new(data: Bytes, offload: Offload) -> Self {
         Self { data, cursor: 0, network: 0, more: Payload::Empty, offload }
+    }
+
+    /// A frame whose headers lie in one piece and whose payload in others.
+    pub const fn with_payload(headers: Bytes, payload: Payload, offload: Offload) -> Self {
+        Self { data: headers, cursor: 0, network: 0, more: payload, offload }
     }
 
     /// What has not yet been read of the first piece; every header lies in it.
@@ -443,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_super_frame_counts_its_segments() {
-        let gso = Gso { kind: GsoKind::Udp, size: 3, ecn: false };
+        let gso = Gso { kind: GsoKind::Udp, size: 3, ecn: false, fixed_identification: false };
         let frame = Frame {
             payload: chain(&[b"abcdefgh"]),
             offload: Offload { gso: Some(gso), ..Offload::default() },

@@ -47,7 +47,7 @@ pub use socket::{Datagram, SocketId, SocketOption, UdpSend};
 use buffer::{Frame, Payload, Received};
 use context::{Context, Timer};
 use inet::{Delivery, Inet, tcp::Tcp};
-use link::Link;
+use link::{Link, coalesce::Coalescer};
 use random::Random;
 use slab::Key;
 use socket::Sockets;
@@ -92,10 +92,27 @@ impl Stack {
     /// Frames have come in by a port; what they cause waits in ports, sockets and events.
     pub fn receive(&mut self, now: Instant, port: u32, batch: impl IntoIterator<Item = Received>) {
         self.enter(now);
-        for mut frame in batch {
-            self.receive_frame(port, &mut frame);
+        let batch = batch.into_iter();
+        match self.link.coalescer(port) {
+            // A single frame has nothing to be merged with.
+            Some(coalescer) if batch.size_hint().1 != Some(1) => {
+                self.receive_coalesced(port, batch, coalescer);
+            }
+            _ => batch.for_each(|mut frame| self.receive_frame(port, &mut frame)),
         }
         self.leave();
+    }
+
+    fn receive_coalesced(
+        &mut self,
+        port: u32,
+        batch: impl Iterator<Item = Received>,
+        mut coalescer: Coalescer,
+    ) {
+        batch.for_each(|frame| coalescer.offer(frame, |mut frame| self.receive_frame(port, &mut frame)));
+        let (trains, segments) = coalescer.flush(|mut frame| self.receive_frame(port, &mut frame));
+        self.cx.add(Counter::CoalescedTrains, trains);
+        self.cx.add(Counter::CoalescedSegments, segments);
     }
 
     #[inline]

@@ -128,7 +128,10 @@ fn a_frame_that_the_far_end_refuses_is_counted() {
 #[test]
 fn lies_of_an_offload_header_are_told_apart() {
     let mut outside = Outside::new();
-    let gso = |kind, size| Offload { gso: Some(Gso { kind, size, ecn: false }), ..Offload::default() };
+    let gso = |kind, size| Offload {
+        gso: Some(Gso { kind, size, ecn: false, fixed_identification: false }),
+        ..Offload::default()
+    };
     let partial = |start, offset| Offload { checksum: Checksum::Partial { start, offset }, gso: None };
     for (offload, reason) in [
         (partial(34, 2000), DropReason::OffloadChecksumRange),

@@ -60,7 +60,7 @@ fn a_super_frame_counts_as_the_packets_it_stands_for() {
     let mut outside = Outside::new();
     outside.udp(9);
     report(&mut outside, true);
-    let gso = Some(Gso { kind: GsoKind::Udp, size: 400, ecn: false });
+    let gso = Some(Gso { kind: GsoKind::Udp, size: 400, ecn: false, fixed_identification: false });
     let train = ipv4(header(Protocol::UDP, 0), &datagram(9, &[7; 1200]));
     outside.receive_as(train, Offload { gso, ..Offload::default() });
     let counted = report(&mut outside, false).counters;
@@ -228,7 +228,7 @@ fn a_capture_says_what_a_super_frame_leaves_to_the_hardware() {
     let Reply::Capture { capture } = outside.control(Request::CaptureOpen(options)) else {
         panic!("a capture")
     };
-    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 1448, ecn: false });
+    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 1448, ecn: false, fixed_identification: false });
     let partial = Checksum::Partial { start: 34, offset: 16 };
     let received = [
         Offload { checksum: partial, gso },

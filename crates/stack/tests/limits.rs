@@ -223,7 +223,7 @@ fn a_train_larger_than_the_buffer_is_taken_when_that_is_empty_and_dropped_when_n
     let config = Config { udp_receive_bytes: 4096, ..quiet() };
     let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
     let socket = outside.udp(9);
-    let gso = Some(Gso { kind: GsoKind::Udp, size: 1400, ecn: false });
+    let gso = Some(Gso { kind: GsoKind::Udp, size: 1400, ecn: false, fixed_identification: false });
     let train = ipv4(header(Protocol::UDP, 0), &datagram(9, &[7; 14_000]));
     for _ in 0..2 {
         outside.receive_as(train.clone(), Offload { gso, ..Offload::default() });

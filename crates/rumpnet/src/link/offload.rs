@@ -12,21 +12,24 @@ pub(crate) fn to_offload(header: &Header) -> Offload {
     } else {
         Checksum::Unverified
     };
-    let gso = |kind| Some(Gso { kind, size: header.gso_size, ecn: header.ecn });
+    let gso = |kind| Some(Gso { kind, size: header.gso_size, ecn: header.ecn, fixed_identification: false });
     let gso = match header.gso_type {
         GsoType::None => None,
         GsoType::Tcp4 => gso(GsoKind::Tcp4),
         GsoType::Tcp6 => gso(GsoKind::Tcp6),
         GsoType::UdpL4 => gso(GsoKind::Udp),
         // One datagram over IP fragments is never granted to us; a size of 0 makes it a counted lie.
-        GsoType::Udp => Some(Gso { kind: GsoKind::Udp, size: 0, ecn: false }),
+        GsoType::Udp => Some(Gso { kind: GsoKind::Udp, size: 0, ecn: false, fixed_identification: false }),
     };
     Offload { checksum, gso }
 }
 
 /// The description of a frame that nobody can read, which the stack counts as a lie.
 pub(crate) const fn impossible() -> Offload {
-    Offload { checksum: Checksum::Unverified, gso: Some(Gso { kind: GsoKind::Udp, size: 0, ecn: false }) }
+    Offload {
+        checksum: Checksum::Unverified,
+        gso: Some(Gso { kind: GsoKind::Udp, size: 0, ecn: false, fixed_identification: false }),
+    }
 }
 
 /// The header that goes before a frame.
@@ -67,7 +70,7 @@ mod tests {
         for kind in [GsoKind::Tcp4, GsoKind::Tcp6, GsoKind::Udp] {
             let offload = Offload {
                 checksum: Checksum::Partial { start: 34, offset: 16 },
-                gso: Some(Gso { kind, size: 1448, ecn: true }),
+                gso: Some(Gso { kind, size: 1448, ecn: true, fixed_identification: false }),
             };
             assert_eq!(to_offload(&to_header(&frame(offload))), offload);
         }

@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_super_frame_is_as_long_as_its_segments() {
-        let gso = Some(Gso { kind: GsoKind::Udp, size: 100, ecn: false });
+        let gso = Some(Gso { kind: GsoKind::Udp, size: 100, ecn: false, fixed_identification: false });
         let offload = Offload { gso, ..Offload::default() };
         let train = Received::new(vec![0; 42 + 250].into(), offload);
         assert_eq!(measure(&train, 42, true), (128, 42 * 3 + 250));

@@ -92,6 +92,7 @@ pub(crate) fn build(
         kind: GsoKind::Udp,
         size,
         ecn: false,
+        fixed_identification: false,
     });
     let mut frame = Frame { payload, ..Frame::default() };
     let room = frame.headers.prepend(Header::LEN).expect("a UDP header fits an empty frame");

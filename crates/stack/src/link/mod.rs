@@ -3,6 +3,7 @@
 //! [`Link::receive`] turns a frame from a port into an [`Incoming`] packet for the network layer, or drops it with a
 //! reason; [`Link::send`] puts a packet into the queue of an interface's port. Nothing here knows addresses above the link.
 
+pub(crate) mod coalesce;
 mod ether;
 pub(crate) mod interface;
 pub(crate) mod offload;
@@ -11,7 +12,7 @@ pub(crate) mod segment;
 
 use alloc::collections::VecDeque;
 
-use rumpnet_proto::{DropReason, Errno, LinkKind};
+use rumpnet_proto::{Capabilities, DropReason, Errno, LinkKind};
 use rumpnet_wire::ethernet::{self, EtherType};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     context::Context,
     time::Instant,
 };
+use coalesce::Coalescer;
 use interface::{Interface, InterfaceTable};
 use port::Ports;
 
@@ -79,6 +81,12 @@ impl Link {
             LinkKind::Ethernet => ether::receive(cx, interface, frame),
             LinkKind::Ip | LinkKind::Loopback => receive_ip(cx, interface, frame),
         }
+    }
+
+    /// What merges a batch of a port, if its user wants that.
+    pub(crate) fn coalescer(&self, port: u32) -> Option<Coalescer> {
+        let interface = self.interfaces.by_index(self.ports.get(port)?.interface)?;
+        interface.enabled.contains(Capabilities::LRO).then(|| Coalescer::new(interface.header_len()))
     }
 
     /// Sends a packet by an interface; `to` is ignored on links without Ethernet but for its protocol.

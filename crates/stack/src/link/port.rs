@@ -38,7 +38,7 @@ impl Offloads {
     /// None of them.
     pub const NONE: Self = Self { checksum: false, tso4: false, tso6: false, uso4: false, uso6: false };
 
-    /// The capabilities that an interface over such a port shows.
+    /// The capabilities that an interface over such a port shows; coalescing of what is received is our own doing, and always there.
     pub fn capabilities(self) -> Capabilities {
         let checksums = Capabilities::IP4CSUM_RX
             | Capabilities::IP4CSUM_TX
@@ -57,7 +57,7 @@ impl Offloads {
             (self.uso4, Capabilities::USO4),
             (self.uso6, Capabilities::USO6),
         ];
-        table.iter().filter(|(able, _)| *able).fold(Capabilities::empty(), |all, (_, some)| all | *some)
+        table.iter().filter(|(able, _)| *able).fold(Capabilities::LRO, |all, (_, some)| all | *some)
     }
 }
 

@@ -2,7 +2,7 @@
 //! fall apart.
 //!
 //! [`segments`] yields the packets that a super-frame stands for. Headers are copied and mended, payload is shared:
-//! lengths, one IPv4 identification each (RFC 6864 section 4), TCP's sequence number, FIN and PSH on the last
+//! lengths, one IPv4 identification each (RFC 6864 section 4) unless they had the same, TCP's sequence number, FIN and PSH on the last
 //! segment only and CWR on the first only (RFC 3168 section 6.1.2), and all checksums in full.
 //! [`complete_checksum`] finishes a frame of which only the pseudo-header was summed.
 //!
@@ -44,7 +44,8 @@ pub(crate) fn segments(frame: &mut Frame, link_len: usize) -> Result<Segments, D
         return Err(DropReason::OffloadGsoSize);
     }
     let count = len.div_ceil(size).max(1);
-    Ok(Segments { frame: core::mem::take(frame), layout, size, next: 0, count })
+    let fixed_identification = gso.fixed_identification;
+    Ok(Segments { frame: core::mem::take(frame), layout, size, fixed_identification, next: 0, count })
 }
 
 /// Finishes a partial checksum, if the frame has one: it may then go by any wire.
@@ -74,6 +75,7 @@ pub(crate) struct Segments {
     frame: Frame,
     layout: Layout,
     size: usize,
+    fixed_identification: bool,
     next: usize,
     count: usize,
 }
@@ -122,7 +124,8 @@ impl Segments {
         }
         put(headers, network + IPV4_TOTAL_LEN, (end + payload_len - network) as u16);
         let first = word(headers, network + IPV4_IDENTIFICATION);
-        put(headers, network + IPV4_IDENTIFICATION, first.wrapping_add(number as u16));
+        let step = if self.fixed_identification { 0 } else { number as u16 };
+        put(headers, network + IPV4_IDENTIFICATION, first.wrapping_add(step));
         put(headers, network + IPV4_CHECKSUM, 0);
         let sum = checksum::of(&headers[network..transport]);
         put(headers, network + IPV4_CHECKSUM, sum);

@@ -87,14 +87,15 @@ pub(crate) fn receive(
     network: &ipv4::Header,
     packet: &mut Received,
 ) -> Option<Delivery> {
-    cx.add(Counter::TcpReceived, packet.segments(Header::LEN) as u64);
     let (source, destination) = (IpAddr::V4(network.source), IpAddr::V4(network.destination));
     match parse(packet, source, destination) {
         Err(reason) => {
+            cx.add(Counter::TcpReceived, packet.segments(Header::LEN) as u64);
             cx.drop_received(interface, reason, packet);
             None
         }
         Ok(header) => {
+            cx.add(Counter::TcpReceived, packet.segments(header.header_len()) as u64);
             packet.advance(header.header_len());
             Some(Delivery::Tcp(Segment {
                 source: SocketAddr::new(source, header.source_port),
@@ -164,6 +165,7 @@ impl Outline {
             kind: if self.source.is_ipv4() { GsoKind::Tcp4 } else { GsoKind::Tcp6 },
             size: mss as u16,
             ecn: self.flags.contains(Flags::CWR),
+            fixed_identification: false,
         });
         let mut frame = Frame { payload, ..Frame::default() };
         let room = frame.headers.prepend(header_len).expect("the longest TCP header fits an empty frame");

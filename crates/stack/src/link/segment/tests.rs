@@ -137,7 +137,7 @@ fn framed(shape: Shape, bytes: &[u8]) -> Frame {
     let (inline, rest) = bytes.split_at(shape.inline.min(bytes.len()).min(HEADER_ROOM));
     let mut payload = Payload::Empty;
     rest.chunks(shape.slice).for_each(|chunk| payload.push(Bytes::copy_from_slice(chunk)));
-    let gso = Gso { kind: shape.kind, size: shape.size, ecn: false };
+    let gso = Gso { kind: shape.kind, size: shape.size, ecn: false, fixed_identification: false };
     let headers = Headers::copy_from(inline).unwrap();
     Frame { headers, payload, offload: Offload { gso: Some(gso), ..Offload::default() }, charge: None }
 }
@@ -254,11 +254,11 @@ fn what_is_not_what_it_says_comes_back_with_the_reason() {
     let none = Frame { offload: Offload::default(), ..good.clone() };
     assert_eq!(refused(none), Err(DropReason::OffloadGsoKind));
     for kind in [GsoKind::Tcp6, GsoKind::Udp] {
-        let gso = Some(Gso { kind, size: 1000, ecn: false });
+        let gso = Some(Gso { kind, size: 1000, ecn: false, fixed_identification: false });
         let frame = Frame { offload: Offload { gso, ..Offload::default() }, ..good.clone() };
         assert_eq!(refused(frame), Err(DropReason::OffloadGsoKind));
     }
-    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 0, ecn: false });
+    let gso = Some(Gso { kind: GsoKind::Tcp4, size: 0, ecn: false, fixed_identification: false });
     let frame = Frame { offload: Offload { gso, ..Offload::default() }, ..good.clone() };
     assert_eq!(refused(frame), Err(DropReason::OffloadGsoSize));
     let mut fragment = good.to_vec();
