@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
-    sync::{Mutex, PoisonError},
+    sync::{Barrier, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -105,11 +105,16 @@ fn receive_one(listener: &TcpListener, count: &Mutex<Count>) -> Result<(), Failu
     }
 }
 
+/// What is counted from now on: when counting begins, and when it ends.
+fn span() -> (Instant, Instant) {
+    let from = Instant::now() + count::SETTLE;
+    (from, from + count::MEASURE)
+}
+
 /// The host's side of one byte there and back, on so many connections with a thread each: the median round trip, and how many there were.
 pub(crate) fn ask(connections: usize) -> Result<Figures, Failure> {
-    let begun = Instant::now();
-    let (from, until) = (begun + count::SETTLE, begun + count::SETTLE + count::MEASURE);
-    let times = on_threads(connections, || ask_one(from, until).map_err(|error| error.to_string()))?;
+    let all_ready = Barrier::new(connections);
+    let times = on_threads(connections, || ask_one(&all_ready).map_err(|error| error.to_string()))?;
     let times: Vec<f64> = times.into_iter().flatten().collect();
     Ok(Figures::from([
         ("rtt_us".into(), median(&times)),
@@ -118,11 +123,13 @@ pub(crate) fn ask(connections: usize) -> Result<Figures, Failure> {
 }
 
 /// Microseconds of each round trip that ended in the span.
-fn ask_one(from: Instant, until: Instant) -> Result<Vec<f64>, Failure> {
+fn ask_one(all_ready: &Barrier) -> Result<Vec<f64>, Failure> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((PEER, PORT)), PATIENCE)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut times = Vec::with_capacity(1 << 17);
+    all_ready.wait();
+    let (from, until) = span();
     loop {
         let begun = Instant::now();
         stream.write_all(&[0x55])?;
@@ -154,8 +161,9 @@ fn answer_one(listener: &TcpListener) -> Result<(), Failure> {
 
 /// Connections that so many threads open and close one after the other: each is over when both sides have said their end.
 pub(crate) fn connect(threads: usize) -> Result<Figures, Failure> {
-    let begun = Instant::now();
-    let (from, until) = (begun + count::SETTLE, begun + count::SETTLE + count::MEASURE);
+    // The first one waits for the link's address.
+    connect_once()?;
+    let (from, until) = span();
     let counts = on_threads(threads, || connect_again(from, until).map_err(|error| error.to_string()))?;
     let rate = counts.iter().sum::<u64>() as f64 / count::MEASURE.as_secs_f64();
     Ok(Figures::from([("connections_per_second".into(), rate)]))
@@ -165,17 +173,22 @@ pub(crate) fn connect(threads: usize) -> Result<Figures, Failure> {
 fn connect_again(from: Instant, until: Instant) -> Result<u64, Failure> {
     let mut count = 0;
     loop {
-        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((PEER, PORT)), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.shutdown(Shutdown::Write)?;
-        if stream.read(&mut [0])? != 0 {
-            return Err("somebody said something on an empty connection".into());
-        }
+        connect_once()?;
         let ended = Instant::now();
         if ended >= until {
             return Ok(count);
         }
         count += u64::from(ended >= from);
+    }
+}
+
+fn connect_once() -> Result<(), Failure> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((PEER, PORT)), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.shutdown(Shutdown::Write)?;
+    match stream.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err("somebody said something on an empty connection".into()),
     }
 }
 

@@ -205,6 +205,9 @@ fn start_peer(arm: Arm, load: Load) -> Result<Peer, Failure> {
         far.tell("link")?;
     }
     far.expect("ready")?;
+    if arm != Arm::Veth {
+        namespace::await_carrier()?;
+    }
     Ok(far)
 }
 
