@@ -171,9 +171,11 @@ impl Inet {
     ) -> Result<(), Errno> {
         let too_long = wire_len(&packet) > path.mtu as usize;
         let mut frame = outgoing(packet, header.header_len());
-        let recorded = self.addresses.source_for(path.interface, path.next_hop, true);
         let head = &mut frame.headers.as_mut_slice()[..header.header_len()];
-        if let Some(IpAddr::V4(address)) = recorded {
+        if !header.options.is_empty()
+            && let Some(IpAddr::V4(address)) =
+                self.addresses.source_for(path.interface, path.next_hop, cx.config.dad_optimistic)
+        {
             ipv4::record_route(&mut head[Header::LEN..], address);
         }
         head[TTL] = header.ttl - 1;
