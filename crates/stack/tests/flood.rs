@@ -23,9 +23,8 @@ const FLOOD: u32 = 1_000_000;
 const BACKLOG: u32 = 64;
 
 /// A host behind a plain IP link to `peer`, with a way to everybody.
-fn host(own: Ipv4Addr, peer: Ipv4Addr) -> Stack {
-    let mut stack =
-        Stack::boot(Config::default(), own.octets().repeat(4).try_into().expect("16"), Instant::ZERO);
+fn host(config: Config, own: Ipv4Addr, peer: Ipv4Addr) -> Stack {
+    let mut stack = Stack::boot(config, own.octets().repeat(4).try_into().expect("16"), Instant::ZERO);
     let mac = ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]);
     let port = PortConfig {
         kind: LinkKind::Ip,
@@ -50,8 +49,18 @@ fn host(own: Ipv4Addr, peer: Ipv4Addr) -> Stack {
 
 /// A segment from anywhere, its checksum right.
 fn segment(source: (Ipv4Addr, u16), flags: Flags, sequence: u32, acknowledgment: u32) -> Vec<u8> {
+    segment_with(source, flags, sequence, acknowledgment, &[TcpOption::MaximumSegmentSize(1460)])
+}
+
+fn segment_with(
+    source: (Ipv4Addr, u16),
+    flags: Flags,
+    sequence: u32,
+    acknowledgment: u32,
+    told: &[TcpOption<'_>],
+) -> Vec<u8> {
     let mut options = Options::EMPTY;
-    options.push(&TcpOption::MaximumSegmentSize(1460)).expect("fits");
+    told.iter().for_each(|option| options.push(option).expect("fits"));
     let header = Header {
         source_port: source.1,
         destination_port: 80,
@@ -93,7 +102,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (mut server, client) = (host(SERVER, CLIENT), host(CLIENT, SERVER));
+        Self::with(Config::default())
+    }
+
+    /// The same with a client that is configured so.
+    fn with(client: Config) -> Self {
+        let (mut server, client) = (host(Config::default(), SERVER, CLIENT), host(client, CLIENT, SERVER));
         let listener = server.tcp_open().expect("room");
         server.tcp_bind(listener, (SERVER, 80).into()).expect("free");
         server.tcp_listen(listener, BACKLOG).expect("bound");
@@ -142,6 +156,12 @@ impl World {
         let (server, _) = self.server.tcp_accept(self.listener).expect("waiting");
         let word = self.server.tcp_receive(self.now, server, 99).expect("there");
         assert_eq!(&word.to_bytes()[..], b"hello");
+        let path = self.server.tcp_info(server).expect("connected").path;
+        assert!(path.sack && path.timestamps, "{path:?}");
+        assert_eq!((path.window_scale, path.mss), ((8, 8), 1448));
+        assert!(path.send_window > 65_535, "{path:?}");
+        // A marked clock is no measure: no time has passed.
+        assert!(path.rtt_ns.is_none_or(|(rtt, _)| rtt == 0), "{path:?}");
         self.client.tcp_close(self.now, client).expect("open");
         self.carry();
         self.server.tcp_close(self.now, server).expect("open");
@@ -177,14 +197,57 @@ fn a_million_forged_requests_keep_nobody_out_and_cost_no_memory() {
     assert_eq!(world.server.counter(Counter::TcpCookiesRefused), 0);
 }
 
-#[test]
-fn a_cookie_that_was_not_given_opens_nothing() {
-    // once: everything in it is asserted.
-    let mut world = World::new();
+/// A world whose listener answers with cookies from now on.
+fn flooded(client: Config) -> World {
+    let mut world = World::with(client);
     for number in 0..3 * BACKLOG {
         world.inject(segment((Ipv4Addr::from(0x0b00_0000 + number), 9), Flags::SYN, number, 0));
     }
     world.carry();
+    world
+}
+
+#[test]
+fn a_peer_without_timestamps_gets_a_segment_size_and_nothing_else() {
+    // once: everything in it is asserted.
+    let mut world = flooded(Config::default());
+    let options = [
+        TcpOption::MaximumSegmentSize(1220),
+        TcpOption::SackPermitted,
+        TcpOption::Nop,
+        TcpOption::WindowScale(7),
+    ];
+    world.inject(segment_with((CLIENT, 9), Flags::SYN, 7, 0, &options));
+    let answer = std::iter::from_fn(|| next(&mut world.server)).last().expect("an answer");
+    let answer = Header::parse(&answer[ipv4::Header::LEN..]).expect("a segment").0;
+    assert_eq!((answer.flags, answer.options.as_bytes().len()), (Flags::SYN | Flags::ACK, 4));
+    world.inject(segment((CLIENT, 9), Flags::ACK, 8, answer.sequence.0.wrapping_add(1)));
+    let (server, _) = world.server.tcp_accept(world.listener).expect("established");
+    let path = world.server.tcp_info(server).expect("connected").path;
+    assert_eq!((path.sack, path.timestamps, path.window_scale, path.mss), (false, false, (0, 0), 1220));
+    assert_eq!(world.server.counter(Counter::TcpCookiesAccepted), 1);
+}
+
+#[test]
+fn a_cookie_remembers_that_congestion_marks_were_agreed_on() {
+    // once: everything in it is asserted.
+    for (tcp_ecn, mark) in [(false, 0), (true, 2)] {
+        let mut world = flooded(Config { tcp_ecn, ..Config::default() });
+        let client = world.client.tcp_open().expect("room");
+        world.client.tcp_connect(world.now, client, (SERVER, 80).into()).expect("a way");
+        world.carry();
+        assert_eq!(world.server.counter(Counter::TcpCookiesAccepted), 1);
+        let (server, _) = world.server.tcp_accept(world.listener).expect("established");
+        world.server.tcp_send(world.now, server, Bytes::from_static(b"hello")).expect("room");
+        let frame = next(&mut world.server).expect("data");
+        assert_eq!(frame[1] & 3, mark, "ECT(0) in data if both take part");
+    }
+}
+
+#[test]
+fn a_cookie_that_was_not_given_opens_nothing() {
+    // once: everything in it is asserted.
+    let mut world = flooded(Config::default());
     assert!(world.server.counter(Counter::TcpCookiesSent) > 0);
     for guess in 0..100 {
         world.inject(segment((Ipv4Addr::new(12, 0, 0, 1), 9), Flags::ACK, 1, guess << 20));

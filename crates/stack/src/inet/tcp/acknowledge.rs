@@ -214,6 +214,7 @@ impl Connection {
         if let Some(sample) = tally.rtt {
             self.rtt.measure(now, sample);
         } else if advanced > 0
+            && tally.bytes > 0
             && let (Some(state), Some(echoed)) = (self.timestamps, segment.options.timestamps)
         {
             let clock = (now.as_millis() as u32).wrapping_add(state.offset);

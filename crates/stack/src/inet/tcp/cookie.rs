@@ -1,14 +1,16 @@
 //! SYN cookies (RFC 4987 section 3.6): while too many handshakes are under way, the answer to a SYN holds all that is to be known of it, and nothing is kept.
 //!
 //! A cookie is our initial number: five bits of a clock that ticks every 64 s, three of an index into a table of segment sizes, and 24 of a keyed hash over
-//! these, the addresses and the peer's number. It has no room for other options, so a connection that comes by one does without window scaling,
-//! timestamps and SACK. Whether a listener answers so at all is decided in `listen`.
+//! these, the addresses and the peer's number. It has no room for other options; but a peer with timestamps echoes our clock, in whose lowest six bits stand, as on
+//! Linux, its window shift, whether it knows SACK, and whether it asked for ECN. A peer without timestamps does without these, too. Whether a listener answers so at
+//! all is decided in `listen`.
 
 use core::{hash::Hasher as _, net::SocketAddr};
 
 use rumpnet_wire::tcp::Seq;
 use siphasher::sip::SipHasher24;
 
+use super::segment::SegmentOptions;
 use crate::{random::Seed, time::Instant};
 
 /// Seconds of a tick.
@@ -17,6 +19,41 @@ const TICK: u64 = 64;
 const LIFETIME: u32 = 1;
 /// Segment sizes that a cookie can tell, the smallest first; a peer's is rounded down.
 const SIZES: [u16; 8] = [64, 536, 1024, 1220, 1360, 1440, 1460, 8960];
+
+/// Bits of a timestamp that tell of options.
+const OPTION_BITS: u32 = 6;
+/// The four bits of a window shift, of a peer that does not scale.
+const NO_SCALE: u32 = 15;
+const SACK: u32 = 1 << 4;
+const ECN: u32 = 1 << 5;
+
+/// What a timestamp tells of a SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) window_scale: Option<u8>,
+    pub(super) sack_permitted: bool,
+    pub(super) ecn: bool,
+}
+
+/// A clock not later than `clock`, and less than 128 ticks earlier, that tells of a SYN's options.
+pub(super) fn mark(clock: u32, options: &SegmentOptions, ecn: bool) -> u32 {
+    let scale = options.window_scale.map_or(NO_SCALE, |shift| u32::from(shift).min(14));
+    let sack = if options.sack_permitted { SACK } else { 0 };
+    let ecn = if ecn { ECN } else { 0 };
+    let range = 1 << OPTION_BITS;
+    let marked = clock & !(range - 1) | scale | sack | ecn;
+    if marked & (range - 1) > clock & (range - 1) { marked.wrapping_sub(range) } else { marked }
+}
+
+/// What a marked clock tells.
+pub(super) const fn recall(marked: u32) -> Told {
+    let scale = marked & NO_SCALE;
+    Told {
+        window_scale: if scale == NO_SCALE { None } else { Some(scale as u8) },
+        sack_permitted: marked & SACK != 0,
+        ecn: marked & ECN != 0,
+    }
+}
 
 /// What a cookie is about: our address, the peer's, and the number of its SYN.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +108,20 @@ mod tests {
                 let now = Instant::from_secs(64 * 100 + 63 + seconds);
                 let told = Some(told).filter(|_| good);
                 assert_eq!(check(&SECRET, now, &subject(9), cookie), told, "{mss} {seconds}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_tells_of_options_and_is_never_late() {
+        for window_scale in [None, Some(0), Some(7), Some(14)] {
+            for (sack_permitted, ecn) in [(false, false), (true, false), (false, true), (true, true)] {
+                let options = SegmentOptions { window_scale, sack_permitted, ..SegmentOptions::default() };
+                for clock in [0, 1, 63, 64, 1_000_003, u32::MAX] {
+                    let marked = mark(clock, &options, ecn);
+                    assert_eq!(recall(marked), Told { window_scale, sack_permitted, ecn });
+                    assert!(clock.wrapping_sub(marked) < 128, "{clock} {marked}");
+                }
             }
         }
     }

@@ -4,17 +4,18 @@ use alloc::{boxed::Box, collections::VecDeque};
 use core::net::SocketAddr;
 
 use rumpnet_proto::{Counter, DropReason};
-use rumpnet_wire::tcp::{Flags, Options, TcpOption};
+use rumpnet_wire::tcp::Flags;
 
 use super::{
     Socket, Tcp,
-    connection::{Connection, HEADERS, Settings, State},
+    connection::{Connection, Settings, State},
     cookie::{self, Subject},
     emit,
-    segment::{Outline, Segment, SegmentOptions},
+    output::Transmission,
+    segment::{Segment, SegmentOptions},
 };
 use crate::{
-    buffer::{Payload, Received},
+    buffer::Received,
     context::Context,
     inet::Inet,
     link::Link,
@@ -133,7 +134,7 @@ impl Tcp {
         true
     }
 
-    /// Answers a SYN without keeping anything of it.
+    /// Answers a SYN without keeping anything of it: as the connection would that it asks for, but with a cookie for its number.
     fn send_cookie(
         &mut self,
         cx: &mut Context,
@@ -146,27 +147,36 @@ impl Tcp {
         let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else {
             return cx.count(Counter::TcpUnroutable);
         };
+        let now = cx.now;
+        let Some(queue) = self.listener_mut(listener) else { return };
+        queue.cookie_sent = Some(now);
+        let settings = queue.settings;
         let subject = Subject { local, remote, sequence: segment.sequence };
         let mss = segment.options.mss.unwrap_or(UNTOLD_MSS);
-        let mut options = Options::EMPTY;
-        let own_mss = path.mtu.saturating_sub(HEADERS).min(u16::MAX.into()) as u16;
-        options.push(&TcpOption::MaximumSegmentSize(own_mss)).expect("one option fits");
-        let outline = Outline {
-            source: local,
-            destination: remote,
-            sequence: cookie::bake(&self.secret, cx.now, &subject, mss),
-            acknowledgment: segment.sequence + 1,
-            flags: Flags::SYN | Flags::ACK,
-            window: u16::MAX,
-            options,
-        };
-        let now = cx.now;
-        if let Some(listener) = self.listener_mut(listener) {
-            listener.cookie_sent = Some(now);
+        let cookie = cookie::bake(&self.secret, now, &subject, mss);
+        let mut answer = Connection::new(local, remote, State::SynReceived, settings, cookie, path.mtu, now);
+        let offset = self.marked_offset(now, segment);
+        // Without timestamps nothing would remind us of the other options.
+        let plain = SegmentOptions { mss: Some(mss), ..SegmentOptions::default() };
+        let options = offset.map_or(plain, |_| segment.options);
+        answer.learn_from_syn((segment.sequence, segment.window), &options, offset.unwrap_or(0), now);
+        if offset.is_some() {
+            answer.agree_on_ecn(segment);
         }
+        let (outline, payload) = answer.build(now, Transmission::Syn);
         cx.count(Counter::TcpCookiesSent);
+        let limits = (u32::MAX, settings.ttl, answer.type_of_service(Transmission::Syn));
         // What is refused below was counted there; the peer will ask again.
-        let _refused = emit(cx, link, inet, &path, &outline, Payload::Empty, None);
+        let _refused = emit(cx, link, inet, &path, &outline, payload, Some(limits));
+    }
+
+    /// What is added to our clock so that a peer with timestamps will remind us of its SYN's options.
+    fn marked_offset(&self, now: Instant, segment: &Segment) -> Option<u32> {
+        segment.options.timestamps?;
+        let clock = now.as_millis() as u32;
+        let marked = cookie::mark(clock, &segment.options, segment.has(Flags::ECE | Flags::CWR));
+        let offset = self.timestamp_offset(segment.destination, segment.source);
+        Some(offset.wrapping_add(marked.wrapping_sub(clock)))
     }
 
     /// An acknowledgment may bring a cookie back: then the connection is as if its handshake had been kept. False if it does not.
@@ -194,11 +204,10 @@ impl Tcp {
         let Ok(path) = inet.determine_path(cx, link, remote.ip(), Some(local.ip())) else { return false };
         let mut connection =
             Connection::new(local, remote, State::SynReceived, settings, cookie, path.mtu, now);
-        let options = SegmentOptions { mss: Some(mss), ..SegmentOptions::default() };
-        connection.learn_from_syn((subject.sequence, segment.window), &options, 0, now);
+        self.recall_options(&mut connection, segment, mss);
         connection.syn_due = false;
         connection.snd_nxt = cookie + 1;
-        connection.rcv_adv = connection.rcv_nxt + u32::from(u16::MAX);
+        connection.advertise(true);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
         self.enter_connection(key);
@@ -207,6 +216,23 @@ impl Tcp {
         }
         cx.count(Counter::TcpCookiesAccepted);
         true
+    }
+
+    /// What the cookie and the echo of our clock in `segment` tell of the SYN.
+    fn recall_options(&self, connection: &mut Connection, segment: &Segment, mss: u16) {
+        let offset = self.timestamp_offset(connection.local, connection.remote);
+        let timestamps = segment.options.timestamps;
+        let told = timestamps.map(|timestamps| cookie::recall(timestamps.echo.wrapping_sub(offset)));
+        let options = SegmentOptions {
+            mss: Some(mss),
+            window_scale: told.and_then(|told| told.window_scale),
+            sack_permitted: told.is_some_and(|told| told.sack_permitted),
+            timestamps,
+            ..SegmentOptions::default()
+        };
+        let now = connection.last_heard;
+        connection.learn_from_syn((segment.sequence - 1, segment.window), &options, offset, now);
+        connection.marks.agreed = told.is_some_and(|told| told.ecn);
     }
 
     /// Whether a connection came by a listener that was closed since.

@@ -5,7 +5,7 @@
 //! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
 //! News for users are the keys of sockets whose readiness may have changed.
 //!
-//! Not here: pacing, urgent data (it is delivered in line), path MTU discovery beyond what ICMP says, options beyond the MSS in SYN cookies.
+//! Not here: pacing, urgent data (it is delivered in line), path MTU discovery beyond what ICMP says.
 
 mod acknowledge;
 mod congestion;

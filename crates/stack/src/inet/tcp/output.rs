@@ -306,7 +306,7 @@ impl Connection {
     }
 
     /// The window field, and the right edge that it promises. A SYN's is not scaled (RFC 7323 section 2.2).
-    fn advertise(&mut self, syn: bool) -> u16 {
+    pub(super) fn advertise(&mut self, syn: bool) -> u16 {
         let window = self.receive_window().min(MAX_WINDOW);
         let shift = if syn { 0 } else { self.rcv_wscale };
         let field = (window >> shift).min(u16::MAX.into());
