@@ -150,6 +150,11 @@ fn icmp_errors_are_believed_as_scripts_say() {
 }
 
 #[test]
+fn urgent_data_is_marked_read_and_sent_as_scripts_say() {
+    run("urgent");
+}
+
+#[test]
 fn congestion_marks_are_echoed_and_answered_as_scripts_say() {
     run("ecn");
 }

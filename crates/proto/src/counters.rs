@@ -91,6 +91,8 @@ counters! {
         TcpScoreboardFull "TCP transmissions held back for too many under way";
         TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpUnroutable "TCP segments without a way to their destination";
+        TcpUrgentReceived "TCP urgent pointers received that were new";
+        TcpUrgentDisplaced "TCP urgent pointers that a later one displaced before their byte was read";
         TcpCookiesSent "TCP connection requests answered with a cookie";
         TcpCookiesAccepted "TCP connections established by a cookie";
         TcpCookiesRefused "TCP acknowledgments of a cookie that is wrong or old";

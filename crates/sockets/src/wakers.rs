@@ -11,6 +11,8 @@ pub enum Interest {
     Readable,
     /// That a send call would not wait.
     Writable,
+    /// That an urgent byte has come, or that none can come any more.
+    Urgent,
 }
 
 impl Interest {
@@ -21,6 +23,7 @@ impl Interest {
             || match self {
                 Self::Readable => readiness.readable,
                 Self::Writable => readiness.writable,
+                Self::Urgent => readiness.urgent || readiness.ended,
             }
     }
 }

@@ -22,4 +22,8 @@ pub struct Readiness {
     pub error: bool,
     /// The socket is closed.
     pub closed: bool,
+    /// An urgent byte has come and was not read out of band (POLLPRI).
+    pub urgent: bool,
+    /// The peer has said all that it will ever say (POLLRDHUP).
+    pub ended: bool,
 }

@@ -38,7 +38,7 @@ pub use capture::{Captured, Direction};
 pub use config::{Config, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
+pub use inet::tcp::{SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -395,7 +395,29 @@ impl Stack {
 
     /// send(2): takes as much as there is room for and returns how much; the bytes are not copied. EAGAIN, EPIPE, ENOTCONN.
     pub fn tcp_send(&mut self, now: Instant, id: SocketId, bytes: Bytes) -> Result<usize, Errno> {
-        self.in_tcp(now, |tcp, cx, link, inet| tcp.send(cx, link, inet, id, bytes))
+        self.tcp_send_as(now, id, bytes, SendMode::default())
+    }
+
+    /// send(2) with flags.
+    pub fn tcp_send_as(
+        &mut self,
+        now: Instant,
+        id: SocketId,
+        bytes: Bytes,
+        how: SendMode,
+    ) -> Result<usize, Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.send(cx, link, inet, id, bytes, how))
+    }
+
+    /// recv(2) with MSG_OOB, and MSG_PEEK to `keep` the byte. It never waits: EINVAL if nothing urgent was announced, if it was read, or if
+    /// urgent data comes in line; EAGAIN if the byte is still on its way; none if the stream has ended before it.
+    pub fn tcp_receive_urgent(&mut self, id: SocketId, keep: bool) -> Result<Option<u8>, Errno> {
+        self.tcp.receive_urgent(id, keep)
+    }
+
+    /// Bytes that are to be read before the urgent one, 0 at the mark (sockatmark(3)); none without a mark. ENOTCONN.
+    pub fn tcp_urgent_ahead(&self, id: SocketId) -> Result<Option<u32>, Errno> {
+        self.tcp.urgent_ahead(id)
     }
 
     /// recv(2): up to `limit` bytes, shared; none at the end of the stream. EAGAIN, ENOTCONN.

@@ -339,6 +339,20 @@ fn data_with_sack_blocks_still_fits_the_path() {
 }
 
 #[test]
+fn urgent_pointers_that_are_new_and_those_that_were_displaced_are_counted() {
+    let mut peer = Peer::connected();
+    let urgent = Flags::ACK | Flags::URG;
+    let say = |peer: &mut Peer, pointer| peer.say_with(urgent, b"", |head| head.urgent = pointer);
+    say(&mut peer, 100);
+    peer.outside.raises(&all(&[&ARRIVED, &[Counter::TcpUrgentReceived]]), &[]);
+    say(&mut peer, 100);
+    peer.outside.raises(&ARRIVED, &[]);
+    say(&mut peer, 101);
+    let both = [Counter::TcpUrgentReceived, Counter::TcpUrgentDisplaced];
+    peer.outside.raises(&all(&[&ARRIVED, &both]), &[]);
+}
+
+#[test]
 fn an_old_timestamp_is_refused() {
     let now = TcpOption::Timestamps(Timestamps { value: 5000, echo: 0 });
     let mut peer = Peer::connected_with(&[now]);

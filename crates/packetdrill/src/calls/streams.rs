@@ -54,7 +54,8 @@ unsafe fn receive(drill: &Drill, number: c_int, buffer: &Buffer, flags: c_int) -
             return Ok(());
         }
     };
-    let dont_wait = flags & libc::MSG_DONTWAIT != 0;
+    // What is out of band is never waited for; recv(2).
+    let dont_wait = flags & (libc::MSG_DONTWAIT | libc::MSG_OOB) != 0;
     match drill.wait(reading(number, dont_wait), attempt) {
         Err(_) if received.count > 0 => Ok(received),
         answer => answer.map(|()| received),

@@ -12,6 +12,8 @@ use crate::refusal::{Answer, Refusal};
 const SIOCINQ: u64 = libc::FIONREAD;
 const SIOCOUTQ: u64 = libc::TIOCOUTQ;
 const SIOCOUTQNSD: u64 = 0x894b;
+/// Whether the next byte is the urgent one (sockatmark(3)).
+const SIOCATMARK: u64 = 0x8905;
 const FIONBIO: u64 = libc::FIONBIO;
 
 const NO_SUCH_OPTION: Refusal = Refusal(libc::ENOPROTOOPT);
@@ -83,6 +85,7 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
     Ok(match (level, name) {
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => TcpOption::KeepAlive(int(value)? != 0),
         (libc::SOL_SOCKET, libc::SO_LINGER) => linger(value)?,
+        (libc::SOL_SOCKET, libc::SO_OOBINLINE) => TcpOption::UrgentInline(int(value)? != 0),
         // Linux doubles what is asked for, to pay for its own records; tcp(7).
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => TcpOption::ReceiveBuffer(positive(value)?),
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => TcpOption::SendBuffer(positive(value)?),
@@ -197,6 +200,7 @@ impl World {
             }
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => return Ok(congestion(settings)),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keepalive.into(),
+            (libc::SOL_SOCKET, libc::SO_OOBINLINE) => settings.urgent_inline.into(),
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => settings.receive_buffer as i32,
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => settings.send_buffer as i32,
             (libc::IPPROTO_TCP, libc::TCP_NODELAY) => settings.no_delay.into(),
@@ -251,7 +255,7 @@ impl World {
         }
     }
 
-    /// ioctl(2): SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD and FIONBIO, whose `int` is `input`; ENOTTY for what is not there, EINVAL of a
+    /// ioctl(2): SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD, SIOCATMARK and FIONBIO, whose `int` is `input`; ENOTTY for what is not there, EINVAL of a
     /// listener's queues.
     pub fn ioctl(&mut self, number: i32, request: u64, input: i32) -> Answer<Control> {
         let descriptor = self.descriptors.find_mut(number)?;
@@ -263,6 +267,9 @@ impl World {
         let count = match descriptor.object {
             Object::Tcp(_) if listening && matches!(request, SIOCINQ | SIOCOUTQ | SIOCOUTQNSD) => {
                 return Err(Refusal::INVALID);
+            }
+            Object::Tcp(id) if request == SIOCATMARK => {
+                usize::from(self.stack.tcp_urgent_ahead(id) == Ok(Some(0)))
             }
             Object::Tcp(id) => {
                 let queues = self.stack.tcp_queues(id)?;

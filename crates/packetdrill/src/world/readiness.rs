@@ -104,6 +104,7 @@ impl World {
         );
         told(state.readable, libc::EPOLLIN | libc::EPOLLRDNORM)
             | told(state.writable, libc::EPOLLOUT | libc::EPOLLWRNORM)
+            | told(state.urgent, libc::EPOLLPRI)
             | told(state.error, libc::EPOLLERR)
             | told(ended, libc::EPOLLRDHUP)
             | told(state.closed || both_ended, libc::EPOLLHUP)

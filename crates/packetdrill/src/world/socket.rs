@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use rumpnet_stack::{Endpoint, Shutdown};
+use rumpnet_stack::{Endpoint, SendMode, Shutdown, SocketId};
 
 use super::{
     World,
@@ -17,9 +17,10 @@ const RECEIVE_FLAGS: i32 = libc::MSG_PEEK
     | libc::MSG_WAITALL
     | libc::MSG_TRUNC
     | libc::MSG_NOSIGNAL
+    | libc::MSG_OOB
     | libc::MSG_CMSG_CLOEXEC;
 /// Flags of send(2) that are understood.
-const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_OOB;
 
 /// What was received.
 #[derive(Debug)]
@@ -119,6 +120,7 @@ impl World {
         }
         let peeks = flags & libc::MSG_PEEK != 0;
         match self.descriptors.find(number)?.object {
+            Object::Tcp(id) if flags & libc::MSG_OOB != 0 => self.receive_urgent(id, peeks),
             // Who wants nothing waits for nothing.
             Object::Tcp(_) if limit == 0 => Ok(Taken { bytes: Bytes::new(), whole: 0, source: None }),
             Object::Tcp(id) => {
@@ -134,6 +136,13 @@ impl World {
             Object::Udp(id) => self.receive_datagram(id, limit, peeks),
             _ => Err(Refusal(libc::ENOTSOCK)),
         }
+    }
+
+    /// The byte out of band.
+    fn receive_urgent(&mut self, id: SocketId, keep: bool) -> Answer<Taken> {
+        let byte = self.stack.tcp_receive_urgent(id, keep)?;
+        let bytes: Bytes = byte.into_iter().collect();
+        Ok(Taken { whole: bytes.len(), bytes, source: None })
     }
 
     /// read(2), of a socket or a pipe.
@@ -153,7 +162,8 @@ impl World {
         match self.descriptors.find(number)?.object {
             Object::Tcp(id) => {
                 // An empty write asks only whether one may write.
-                let taken = self.stack.tcp_send(self.now, id, bytes.clone());
+                let how = SendMode { urgent: flags & libc::MSG_OOB != 0 };
+                let taken = self.stack.tcp_send_as(self.now, id, bytes.clone(), how);
                 self.settle();
                 match taken {
                     Err(error) if bytes.is_empty() && Refusal::from(error) == Refusal::AGAIN => Ok(0),

@@ -50,6 +50,7 @@ const SYMBOLS: &[(&str, i32)] = &[
     ("F_SETFL", libc::F_SETFL),
     ("O_NONBLOCK", libc::O_NONBLOCK),
     ("O_RDWR", libc::O_RDWR),
+    ("SIOCATMARK", 0x8905),
     ("SIOCINQ", libc::FIONREAD as i32),
     ("FIONREAD", libc::FIONREAD as i32),
     ("SHUT_RD", libc::SHUT_RD),
@@ -166,7 +167,8 @@ impl World {
     pub(crate) fn may_wait(&self, call: &Call) -> Result<bool, String> {
         let flags =
             if matches!(call.name.as_str(), "recv" | "send" | "sendto") { call.number(3)? as i32 } else { 0 };
-        let patience = self.drill.patience(call.descriptor()?, false, flags & libc::MSG_DONTWAIT != 0);
+        let never = if call.name == "recv" { libc::MSG_DONTWAIT | libc::MSG_OOB } else { libc::MSG_DONTWAIT };
+        let patience = self.drill.patience(call.descriptor()?, false, flags & never != 0);
         Ok(patience.is_ok_and(|patience| patience != Patience::None))
     }
 
@@ -190,18 +192,32 @@ impl World {
     /// Reads, and checks that the bytes are those of the stream.
     fn read(&mut self, number: i32, limit: usize, flags: i32) -> Result<Outcome, String> {
         let first = self.remote_syn.wrapping_add(1);
+        let passed = self.passed_by(number, flags);
         let bytes = match self.drill.receive(number, limit, flags) {
             Ok(taken) => taken.bytes,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let progress = self.progress.entry(number).or_default();
-        if bytes != stream(first.wrapping_add(progress.read), bytes.len()) {
+        let from = progress.read + passed;
+        if bytes != stream(first.wrapping_add(from), bytes.len()) {
             return Err("bytes that are not those of the stream".into());
         }
-        if flags & libc::MSG_PEEK == 0 {
-            progress.read += bytes.len() as u32;
+        if flags & (libc::MSG_PEEK | libc::MSG_OOB) == 0 && !bytes.is_empty() {
+            progress.read = from + bytes.len() as u32;
         }
         Ok(Ok(bytes.len() as i64))
+    }
+
+    /// Bytes of the stream that a read passes over: before the urgent byte if that is wanted, else the urgent byte itself if the read begins at it.
+    fn passed_by(&mut self, number: i32, flags: i32) -> u32 {
+        let Ok(id) = self.drill.socket_id(number) else { return 0 };
+        let stack = self.drill.stack();
+        let inline = stack.tcp_settings(id).is_ok_and(|settings| settings.urgent_inline);
+        match stack.tcp_urgent_ahead(id) {
+            Ok(Some(ahead)) if flags & libc::MSG_OOB != 0 => ahead,
+            Ok(Some(0)) if !inline => 1,
+            _ => 0,
+        }
     }
 
     fn write(&mut self, number: i32, len: usize, flags: i32) -> Outcome {

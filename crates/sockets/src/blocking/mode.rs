@@ -58,7 +58,7 @@ impl Mode {
 
     const fn timeout_of(&self, interest: Interest) -> &AtomicU64 {
         match interest {
-            Interest::Readable => &self.read_timeout,
+            Interest::Readable | Interest::Urgent => &self.read_timeout,
             Interest::Writable => &self.write_timeout,
         }
     }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use rumpnet_stack::buffer::Payload;
+use rumpnet_proto::Errno;
+use rumpnet_stack::{SendMode, buffer::Payload};
 
 use super::mode::{self, Mode};
 use crate::{
@@ -78,6 +79,25 @@ impl<N: Wait> TcpStream<N> {
     /// Hands over as many bytes as there is room for, at least one, and returns how many; they are not copied.
     pub fn write_bytes(&self, bytes: &Bytes) -> io::Result<usize> {
         self.when(Interest::Writable, || self.tcp.send_bytes(bytes.clone()))
+    }
+
+    /// Writes as much as there is room for, at least a byte, the last of which is urgent (MSG_OOB).
+    pub fn send_urgent(&self, payload: &[u8]) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.tcp.send_as(payload, SendMode { urgent: true }))
+    }
+
+    /// Takes the urgent byte out of band (recv(2) with MSG_OOB); it never waits. As on Linux InvalidInput if none was announced, if it was
+    /// read already or if urgent data comes in line, WouldBlock if it is still on its way, none if the stream has ended before it.
+    pub fn recv_urgent(&self) -> io::Result<Option<u8>> {
+        self.tcp.receive_urgent()
+    }
+
+    /// Waits until an urgent byte has come, or the end of the stream, or the read time-out: WouldBlock (poll(2) with POLLPRI).
+    pub fn wait_urgent(&self) -> io::Result<()> {
+        self.when(Interest::Urgent, || {
+            let here = self.tcp.is_ready(Interest::Urgent);
+            if here { Ok(()) } else { Err(N::error(Errno::Again)) }
+        })
     }
 
     fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {

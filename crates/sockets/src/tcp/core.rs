@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_stack::{
-    Endpoint, Readiness, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings, buffer::Payload,
-    time::Instant,
+    Endpoint, Readiness, SendMode, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings,
+    buffer::Payload, time::Instant,
 };
 
 use crate::{
@@ -92,14 +92,19 @@ impl<N: Net> Tcp<N> {
 
     /// Copies and sends as much as there is room for, and returns how much.
     pub(crate) fn send(&self, payload: &[u8]) -> io::Result<usize> {
-        self.send_pieces(payload.chunks(BLOCK))
+        self.send_as(payload, SendMode::default())
+    }
+
+    /// The same with flags.
+    pub(crate) fn send_as(&self, payload: &[u8], how: SendMode) -> io::Result<usize> {
+        self.send_pieces(payload.chunks(BLOCK), how)
     }
 
     pub(crate) fn send_vectored(&self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_pieces(payloads.iter().flat_map(|payload| payload.chunks(BLOCK)))
+        self.send_pieces(payloads.iter().flat_map(|payload| payload.chunks(BLOCK)), SendMode::default())
     }
 
-    fn send_pieces<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+    fn send_pieces<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, how: SendMode) -> io::Result<usize> {
         if self.full.load(Ordering::Relaxed) && !self.is_ready(Interest::Writable) {
             return Err(N::error(Errno::Again));
         }
@@ -111,20 +116,20 @@ impl<N: Net> Tcp<N> {
             len += piece.len();
             copies.push(self.block.copy(piece));
         }
-        self.hand_over(copies)
+        self.hand_over(copies, how)
     }
 
     /// Sends bytes that are not copied.
     pub(crate) fn send_bytes(&self, bytes: Bytes) -> io::Result<usize> {
-        self.hand_over([bytes])
+        self.hand_over([bytes], SendMode::default())
     }
 
-    fn hand_over(&self, pieces: impl IntoIterator<Item = Bytes>) -> io::Result<usize> {
+    fn hand_over(&self, pieces: impl IntoIterator<Item = Bytes>, how: SendMode) -> io::Result<usize> {
         let sent = self.call(|stack, now| {
             let mut sent = 0;
             for piece in pieces {
                 let len = piece.len();
-                match stack.tcp_send(now, self.id, piece) {
+                match stack.tcp_send_as(now, self.id, piece, how) {
                     Ok(taken) => {
                         sent += taken;
                         if taken < len {
@@ -169,6 +174,15 @@ impl<N: Net> Tcp<N> {
             return Ok(0);
         }
         Ok(self.call(|stack, _| stack.tcp_peek(self.id, buffer.len()))?.copy_to(buffer))
+    }
+
+    /// Takes the urgent byte out of band; it never waits.
+    pub(crate) fn receive_urgent(&self) -> io::Result<Option<u8>> {
+        self.call(|stack, _| stack.tcp_receive_urgent(self.id, false))
+    }
+
+    pub(crate) fn urgent_ahead(&self) -> io::Result<Option<u32>> {
+        self.call(|stack, _| stack.tcp_urgent_ahead(self.id))
     }
 
     pub(crate) fn shut_down(&self, how: How) -> io::Result<()> {

@@ -23,6 +23,26 @@ macro_rules! stream_options {
             Ok(self.settings()?.no_delay)
         }
 
+        /// Whether the next byte to be read is the urgent one (sockatmark(3)): what comes before the mark was read.
+        pub fn at_mark(&self) -> std::io::Result<bool> {
+            Ok(self.urgent_ahead()? == Some(0))
+        }
+
+        /// Bytes that are to be read before the urgent one, whether or not they have come; none if no urgent data was announced.
+        pub fn urgent_ahead(&self) -> std::io::Result<Option<u32>> {
+            self.tcp.urgent_ahead()
+        }
+
+        /// Whether the urgent byte stays in the stream (SO_OOBINLINE); else it is taken out of it, and read out of band.
+        pub fn set_urgent_inline(&self, inline: bool) -> std::io::Result<()> {
+            self.set_option(rumpnet_stack::TcpOption::UrgentInline(inline))
+        }
+
+        /// Whether the urgent byte stays in the stream (SO_OOBINLINE).
+        pub fn urgent_inline(&self) -> std::io::Result<bool> {
+            Ok(self.settings()?.urgent_inline)
+        }
+
         /// With a span of zero, closing resets the connection and forgets what was not sent (SO_LINGER).
         ///
         /// Closing never waits here, so that any other span is refused with ENOPROTOOPT.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rumpnet_stack::buffer::Payload;
+use rumpnet_stack::{SendMode, buffer::Payload};
 
 use super::{
     TcpSocket,
@@ -107,6 +107,35 @@ impl<N: Net> TcpStream<N> {
             drop(left.split_to(sent));
         }
         Ok(())
+    }
+
+    /// Writes as much as there is room for, at least a byte, the last of which is urgent (MSG_OOB).
+    pub async fn send_urgent(&self, payload: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.tcp.poll_when(cx, Interest::Writable, || self.try_send_urgent(payload))).await
+    }
+
+    /// Waits for an urgent byte and takes it out of band; none if the stream ends without one. InvalidInput if urgent data comes in line.
+    pub async fn recv_urgent(&self) -> io::Result<Option<u8>> {
+        if self.urgent_inline()? {
+            return self.try_recv_urgent();
+        }
+        poll_fn(|cx| self.poll_ready(cx, Interest::Urgent)).await?;
+        match self.try_recv_urgent() {
+            // The end has come, and nothing urgent before it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Takes the urgent byte out of band (recv(2) with MSG_OOB). As on Linux InvalidInput if none was announced, if it was read already or
+    /// if urgent data comes in line, WouldBlock if it is still on its way, none if the stream has ended before it.
+    pub fn try_recv_urgent(&self) -> io::Result<Option<u8>> {
+        self.tcp.receive_urgent()
+    }
+
+    /// Writes as much as there is room for, the last byte urgent; WouldBlock if there is none.
+    pub fn try_send_urgent(&self, payload: &[u8]) -> io::Result<usize> {
+        self.tcp.send_as(payload, SendMode { urgent: true })
     }
 
     /// Reads what has come; WouldBlock if nothing has.

@@ -133,7 +133,7 @@ impl UdpSocket {
             // Whoever was refused for want of room waits for the news of it, and must not be told that there is some.
             writable: !self.send_waits && self.send_bytes < self.send_limit,
             error: self.error.is_some(),
-            closed: false,
+            ..Readiness::default()
         }
     }
 
@@ -410,7 +410,7 @@ impl Sockets {
 
     /// What a socket is ready for; one that is closed is ready for everything.
     pub(crate) fn readiness(&self, id: SocketId) -> Readiness {
-        let closed = Readiness { readable: true, writable: true, error: false, closed: true };
+        let closed = Readiness { readable: true, writable: true, closed: true, ..Readiness::default() };
         self.udp.value(id).map_or(closed, UdpSocket::readiness)
     }
 }

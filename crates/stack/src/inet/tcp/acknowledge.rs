@@ -90,6 +90,9 @@ impl Connection {
         // What exceeds the queue is our FIN.
         self.queue.acknowledge(bytes as usize);
         self.snd_una = acknowledgment;
+        if self.snd_up.is_some() {
+            self.forget_sent_mark();
+        }
     }
 
     /// Our SYN was acknowledged. If it had to be repeated, the path may be slow or full (RFC 6298 section 5.7, RFC 5681 section 3.1; one loss is

@@ -20,6 +20,7 @@ use super::{
     segment::SegmentOptions,
     send_queue::SendQueue,
     undo::{Ground, Undo},
+    urgent::Mark,
 };
 use crate::{
     buffer::Payload,
@@ -98,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_count: u8,
     pub(crate) user_timeout: Option<Duration>,
+    /// SO_OOBINLINE: the urgent byte stays in the stream.
+    pub(crate) urgent_inline: bool,
     /// SO_LINGER of no time: closing resets.
     pub(crate) abort_on_close: bool,
     pub(crate) ttl: Option<u8>,
@@ -147,6 +150,8 @@ pub(crate) struct Connection {
     /// Payload bytes of a full segment.
     pub(super) mss: u32,
     pub(super) queue: SendQueue,
+    /// The end of what is urgent of it (SND.UP).
+    pub(super) snd_up: Option<Seq>,
     /// A FIN follows the queue.
     pub(super) fin_wanted: bool,
     pub(super) fin_sent: bool,
@@ -204,6 +209,8 @@ pub(crate) struct Connection {
     pub(super) received_len: usize,
     pub(super) receive_limit: u32,
     pub(super) reassembly: Option<Box<Reassembly>>,
+    /// Where the peer's urgent data ends, unless all of it was read (RCV.UP).
+    pub(super) urgent: Option<Mark>,
     /// The number of the peer's FIN, once seen.
     pub(super) fin_at: Option<Seq>,
     pub(super) read_shut: bool,
@@ -259,6 +266,7 @@ impl Connection {
             snd_sml: iss,
             mss,
             queue: SendQueue::default(),
+            snd_up: None,
             fin_wanted: false,
             fin_sent: false,
             overdue: false,
@@ -296,6 +304,7 @@ impl Connection {
             received_len: 0,
             receive_limit: settings.receive_limit,
             reassembly: None,
+            urgent: None,
             fin_at: None,
             read_shut: false,
             drained: 0,
@@ -387,17 +396,24 @@ impl Connection {
         // A writer is woken for what is worth it: a third of the buffer, as on Linux.
         let room = self.queue.len() <= self.settings.send_limit as usize / 3 * 2;
         Readiness {
-            readable: connected && (self.received_len > 0 || self.is_at_end())
+            readable: connected && (self.readable_len() > 0 || self.is_at_end())
                 || dead
                 || self.error.is_some(),
             writable: connected && (room || !self.may_send()) || dead || self.error.is_some(),
             error: self.error.is_some(),
             closed: dead,
+            urgent: self.has_urgent(),
+            ended: self.is_at_end(),
         }
     }
 
-    /// Takes up to `limit` bytes that have come in, in order.
+    /// Takes up to `limit` bytes that have come in, in order, and not beyond urgent data.
     pub(super) fn take_received(&mut self, limit: usize) -> Payload {
+        let limit = if self.urgent.is_some() { self.pass_mark(limit) } else { limit };
+        self.take_slices(limit)
+    }
+
+    pub(super) fn take_slices(&mut self, limit: usize) -> Payload {
         let mut payload = Payload::Empty;
         let mut left = limit;
         while let Some(front) = self.received.front_mut().filter(|_| left > 0) {
@@ -415,11 +431,12 @@ impl Connection {
     /// The same without taking it (MSG_PEEK).
     pub(super) fn peek_received(&self, limit: usize) -> Payload {
         let mut payload = Payload::Empty;
-        let mut left = limit;
+        let (mut passed, mut left) = self.look_past_mark(limit);
         for slice in &self.received {
-            let part = slice.len().min(left);
-            payload.push(slice.slice(..part));
-            left -= part;
+            let from = passed.min(slice.len());
+            let to = slice.len().min(from + left);
+            payload.push(slice.slice(from..to));
+            (passed, left) = (passed - from, left - (to - from));
         }
         payload
     }

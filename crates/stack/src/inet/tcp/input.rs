@@ -299,6 +299,9 @@ impl Connection {
 
     /// Step 7: the segment's text, cut to the window.
     fn receive_data(&mut self, now: Instant, segment: &Segment, payload: Payload) -> Result<(), DropReason> {
+        if segment.has(Flags::URG) {
+            self.receive_urgent_pointer(segment);
+        }
         if segment.len == 0 {
             return Ok(());
         }
@@ -429,6 +432,7 @@ mod tests {
             acknowledgment: Seq(0),
             flags: Flags::ACK,
             window: 0,
+            urgent: 0,
             len,
             gso_size: None,
             options: SegmentOptions::default(),

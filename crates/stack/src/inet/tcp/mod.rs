@@ -5,7 +5,7 @@
 //! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
 //! News for users are the keys of sockets whose readiness may have changed.
 //!
-//! Not here: pacing, urgent data (it is delivered in line), path MTU discovery beyond what ICMP says.
+//! Not here: pacing, path MTU discovery beyond what ICMP says.
 
 mod acknowledge;
 mod congestion;
@@ -29,6 +29,7 @@ pub(crate) mod segment;
 mod send_queue;
 mod timers;
 mod undo;
+mod urgent;
 mod user;
 
 use alloc::{
@@ -66,7 +67,7 @@ pub(crate) use connection::{Settings, State};
 pub use drain::Undelivered;
 pub use options::{TcpOption, TcpSettings};
 pub use report::{TcpInfo, TcpQueues};
-pub use user::Shutdown;
+pub use user::{SendMode, Shutdown};
 
 /// Challenges sent in a second (RFC 5961 section 7): so many and, at random, up to as many again and once more, because a stranger
 /// who knew the number could find out by counting whether his guesses at others' connections were challenged (CVE-2016-5696).
@@ -119,6 +120,7 @@ impl Tcp {
                 keepalive_interval: Duration::from_secs(75),
                 keepalive_count: 9,
                 user_timeout: None,
+                urgent_inline: false,
                 abort_on_close: false,
                 ttl: None,
                 tos: 0,
@@ -177,7 +179,7 @@ impl Tcp {
         }
         let offset = self.timestamp_offset(pair.0, pair.1);
         let Some(connection) = self.connection_mut(key) else { return };
-        let before = connection.readiness();
+        let (before, mark) = (connection.readiness(), connection.urgent);
         // What is refused is shown whole to captures of drops, so the packet is kept until the verdict.
         let payload = packet.clone().into_payload();
         let verdict = connection.receive(cx.now, segment, payload, offset);
@@ -205,6 +207,9 @@ impl Tcp {
                 cx.drop_received(segment.interface, reason, packet);
                 self.challenge(cx, key);
             }
+        }
+        if segment.has(Flags::URG) {
+            self.count_urgent(cx, key, mark);
         }
         if changed {
             self.tell(key);
@@ -260,6 +265,7 @@ impl Tcp {
             acknowledgment,
             flags,
             window: 0,
+            urgent: 0,
             options: Options::EMPTY,
         };
         let path = inet.determine_path(cx, link, outline.destination.ip(), Some(outline.source.ip()));

@@ -22,6 +22,8 @@ pub enum TcpOption {
     KeepCount(u8),
     /// TCP_USER_TIMEOUT; zero is the system's own.
     UserTimeout(Duration),
+    /// SO_OOBINLINE: urgent data stays in the stream.
+    UrgentInline(bool),
     /// SO_LINGER with no time: closing resets the connection.
     AbortOnClose(bool),
     /// IP_TTL, 1 to 255.
@@ -53,6 +55,8 @@ pub struct TcpSettings {
     pub keepalive_count: u8,
     /// TCP_USER_TIMEOUT; none is the system's own.
     pub user_timeout: Option<Duration>,
+    /// SO_OOBINLINE.
+    pub urgent_inline: bool,
     /// SO_LINGER with no time.
     pub abort_on_close: bool,
     /// IP_TTL.
@@ -95,6 +99,7 @@ impl Tcp {
             TcpOption::KeepInterval(span) if !span.is_zero() => settings.keepalive_interval = span,
             TcpOption::KeepCount(count) if count > 0 => settings.keepalive_count = count,
             TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
+            TcpOption::UrgentInline(on) => settings.urgent_inline = on,
             TcpOption::AbortOnClose(on) => settings.abort_on_close = on,
             TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = Some(ttl),
             TcpOption::Tos(tos) => settings.tos = tos,
@@ -129,6 +134,7 @@ impl Tcp {
             keepalive_interval: settings.keepalive_interval,
             keepalive_count: settings.keepalive_count,
             user_timeout: settings.user_timeout,
+            urgent_inline: settings.urgent_inline,
             abort_on_close: settings.abort_on_close,
             ttl: settings.ttl.unwrap_or(cx.config.ttl),
             tos: settings.tos,

@@ -48,6 +48,9 @@ impl Connection {
         self.determine_tail_probe()
             .or_else(|| self.determine_repetition())
             .or_else(|| self.determine_data())
+            .or_else(|| {
+                (self.snd_up.is_some() && self.ack == AckDue::Now).then_some(Transmission::Acknowledgment)
+            })
             .or_else(|| (self.window_probe || self.keepalive_probe).then_some(Transmission::Probe))
             .or_else(|| (self.ack == AckDue::Now).then_some(Transmission::Acknowledgment))
     }
@@ -85,7 +88,7 @@ impl Connection {
     /// What is lost and may be sent again.
     fn determine_repetition(&self) -> Option<Transmission> {
         let room = self.cwnd().saturating_sub(self.in_flight());
-        let limit = room.min(MAX_PAYLOAD);
+        let limit = room.min(self.longest());
         let (from, to) = self.board.next_lost(limit.max(self.segment_size()))?;
         let is_first = self.in_flight() == 0;
         if room < (to - from).min(self.segment_size()) && !is_first {
@@ -102,7 +105,7 @@ impl Connection {
     }
 
     /// The number after the last byte of the queue.
-    fn queue_end(&self) -> Seq {
+    pub(super) fn queue_end(&self) -> Seq {
         let syn = u32::from(self.snd_una == self.iss);
         self.snd_una + syn + self.queue.len() as u32
     }
@@ -132,13 +135,19 @@ impl Connection {
     /// Bytes that leave in one piece: what the path carries in a millisecond, so that on a slow one an acknowledgment does not wait behind a long
     /// super-frame. A peer nearby gets the longest (as Linux sizes them).
     fn burst(&self) -> u32 {
-        let Some(srtt) = self.rtt.smoothed() else { return MAX_PAYLOAD };
-        if srtt < NEARBY {
-            return MAX_PAYLOAD;
+        let longest = self.longest();
+        let Some(srtt) = self.rtt.smoothed() else { return longest };
+        if srtt < NEARBY || self.snd_up.is_some() {
+            return longest;
         }
         // In slow start twice as much is on its way a round trip later.
         let carried = u64::from(self.cwnd()) * 2 * BURST.as_nanos() / srtt.as_nanos().max(1);
         (carried.min(MAX_PAYLOAD.into()) as u32).max(2 * self.mss)
+    }
+
+    /// Bytes that may leave in one piece. An urgent pointer counts from the segment that it is in, so that each of them has its own.
+    fn longest(&self) -> u32 {
+        if self.snd_up.is_some() { self.segment_size() } else { MAX_PAYLOAD }
     }
 
     /// How many of `usable` bytes leave now: whole segments, and a remainder only if nothing speaks against it.
@@ -157,7 +166,7 @@ impl Connection {
 
     /// Nagle's algorithm in Minshall's variant, and corks.
     fn may_send_remainder(&self, remainder: u32) -> bool {
-        if remainder == 0 || self.fin_wanted {
+        if remainder == 0 || self.fin_wanted || self.snd_up.is_some() {
             return true;
         }
         if self.settings.cork {
@@ -195,13 +204,15 @@ impl Connection {
         let options =
             if transmission == Transmission::Syn { self.syn_options(now) } else { self.options(now) };
         let window = self.advertise(transmission == Transmission::Syn);
+        let (urg, urgent) = self.urgent_pointer(sequence);
         let outline = Outline {
             source: self.local,
             destination: self.remote,
             sequence,
             acknowledgment: if flags.contains(Flags::ACK) { self.rcv_nxt } else { Seq(0) },
-            flags,
+            flags: flags | urg,
             window,
+            urgent,
             options,
         };
         self.note_sent(now, transmission);

@@ -117,6 +117,12 @@ impl Reassembly {
         self.duplicate = Some(SackBlock { left: start, right: end });
     }
 
+    /// The payload that the byte of a number is in, and its place there.
+    pub(crate) fn payload_at(&self, at: Seq) -> Option<(&Payload, usize)> {
+        let range = self.ranges.iter().find(|range| at.is_within(range.start, range.len))?;
+        Some((&range.payload, (at - range.start) as usize))
+    }
+
     /// What follows `rcv_nxt` without a gap now, taken out; none while the gap is there.
     pub(crate) fn next_in_order(&mut self, rcv_nxt: Seq) -> Option<Payload> {
         let front = self.ranges.first()?;

@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     pub(crate) flags: Flags,
     /// As it travels, not scaled.
     pub(crate) window: u16,
+    /// Of meaning with the flag URG only.
+    pub(crate) urgent: u16,
     /// Bytes of payload.
     pub(crate) len: u32,
     /// Payload bytes of each segment of a super-frame.
@@ -105,6 +107,7 @@ pub(crate) fn receive(
                 acknowledgment: header.acknowledgment,
                 flags: header.flags,
                 window: header.window,
+                urgent: header.urgent,
                 len: packet.len() as u32,
                 gso_size: packet.offload.gso.map(|gso| gso.size),
                 ecn: network.ecn(),
@@ -140,6 +143,7 @@ pub(crate) struct Outline {
     pub(crate) acknowledgment: Seq,
     pub(crate) flags: Flags,
     pub(crate) window: u16,
+    pub(crate) urgent: u16,
     pub(crate) options: Options,
 }
 
@@ -154,7 +158,7 @@ impl Outline {
             flags: self.flags,
             window: self.window,
             checksum: 0,
-            urgent: 0,
+            urgent: self.urgent,
             options: self.options,
         };
         let header_len = header.header_len();

@@ -64,6 +64,10 @@ impl Connection {
     fn on_retransmission_timer(&mut self, now: Instant) {
         if self.is_held_by_window() {
             self.window_probe = self.snd_wnd == 0;
+            if self.window_probe && self.snd_up.is_some() {
+                // A probe lies before the window; that there is urgent data is said at its edge.
+                self.owe_now();
+            }
             self.overdue = self.snd_wnd > 0;
             self.rtt.back_off();
             self.deadlines.retransmit = Some(self.retransmission_deadline(now));

@@ -36,6 +36,13 @@ pub enum Shutdown {
     Both,
 }
 
+/// How something is sent (the flags of send(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendMode {
+    /// MSG_OOB: the last byte is urgent.
+    pub urgent: bool,
+}
+
 impl Connection {
     /// An acknowledgment leaves at the next chance.
     pub(super) const fn owe_now(&mut self) {
@@ -260,6 +267,7 @@ impl Tcp {
         inet: &Inet,
         key: Key,
         mut bytes: Bytes,
+        how: SendMode,
     ) -> Result<usize, Errno> {
         let now = cx.now;
         let connection = self.connection_for_io(key)?;
@@ -281,6 +289,9 @@ impl Tcp {
             connection.congestion.on_idle(connection.mss);
         }
         connection.queue.push(bytes);
+        if how.urgent && len > 0 {
+            connection.mark_urgent();
+        }
         self.settle(cx, link, inet, key);
         Ok(len)
     }
@@ -296,7 +307,7 @@ impl Tcp {
     ) -> Result<Payload, Errno> {
         let now = cx.now;
         let connection = self.connection_for_io(key)?;
-        if connection.received_len > 0 {
+        if connection.readable_len() > 0 {
             let payload = connection.take_received(limit);
             connection.follow_reader(now, payload.len());
             if connection.owes_window_update() {
@@ -311,13 +322,13 @@ impl Tcp {
     /// recv(2) with MSG_PEEK.
     pub(crate) fn peek_data(&mut self, key: Key, limit: usize) -> Result<Payload, Errno> {
         let connection = self.connection_for_io(key)?;
-        if connection.received_len > 0 {
+        if connection.readable_len() > 0 {
             return Ok(connection.peek_received(limit));
         }
         connection.nothing_to_read()
     }
 
-    fn connection_for_io(&mut self, key: Key) -> Result<&mut Connection, Errno> {
+    pub(super) fn connection_for_io(&mut self, key: Key) -> Result<&mut Connection, Errno> {
         match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Connection(connection) => Ok(connection),
             _ => Err(Errno::NotConn),
@@ -341,6 +352,7 @@ impl Tcp {
             connection.read_shut = true;
             connection.received.clear();
             connection.received_len = 0;
+            connection.urgent = None;
         }
         if how != Shutdown::Read {
             connection.fin_wanted = true;
@@ -367,7 +379,7 @@ impl Tcp {
             Socket::Connection(connection) => match connection.state {
                 State::Closed => self.remove(cx, key),
                 State::SynSent => self.remove(cx, key),
-                _ if connection.received_len > 0 || connection.settings.abort_on_close => {
+                _ if connection.has_unread() || connection.settings.abort_on_close => {
                     self.abort(cx, link, inet, key);
                 }
                 _ => {
@@ -446,7 +458,7 @@ impl Tcp {
                 Readiness { readable: !listener.accepted.is_empty(), ..Readiness::default() }
             }
             Some(Socket::Idle { .. }) => Readiness { readable: true, writable: true, ..Readiness::default() },
-            None => Readiness { readable: true, writable: true, error: false, closed: true },
+            None => Readiness { readable: true, writable: true, closed: true, ..Readiness::default() },
         }
     }
 
@@ -477,6 +489,7 @@ impl Connection {
             acknowledgment: self.rcv_nxt,
             flags: Flags::RST | Flags::ACK,
             window: 0,
+            urgent: 0,
             options: Options::EMPTY,
         }
     }
