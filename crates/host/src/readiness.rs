@@ -86,6 +86,13 @@ impl Poller {
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())?)
     }
 
+    /// The same, but of several pollers that wait for `fd` so, news ends the wait of the first only in which a thread waits, by the order
+    /// in which it was added to them (EPOLLEXCLUSIVE). What is waited for cannot be changed then, only removed and added anew.
+    pub fn add_exclusive(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        let flags = interest.flags() | epoll::EventFlags::EXCLUSIVE;
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
     /// Changes what is waited for. ENOENT if `fd` is not in the set.
     pub fn modify(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), interest.flags())?)
@@ -257,6 +264,41 @@ mod tests {
         poller.wait(&mut events, Some(Duration::from_millis(5))).expect("no error");
         assert!(before.elapsed() >= Duration::from_millis(5));
     }
+
+    #[test]
+    fn of_pollers_that_wait_exclusively_the_first_with_a_waiting_thread_is_told_alone() {
+        let pollers = [Poller::new().expect("a descriptor"), Poller::new().expect("a descriptor")];
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        for poller in &pollers {
+            poller.add_exclusive(reader.as_fd(), 1, Interest::READABLE).expect("a pipe polls");
+        }
+        let waits = |poller: &Poller, patience| {
+            let mut events = Vec::new();
+            poller.wait(&mut events, Some(patience)).expect("no error");
+            events.len()
+        };
+        // Nobody waits in the first: the second is told, whose thread does.
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| waits(&pollers[1], Duration::from_secs(10)));
+            std::thread::sleep(Duration::from_millis(20));
+            rustix::io::write(&writer, b"x").expect("room");
+            assert_eq!(second.join().expect("no panic"), 1);
+        });
+        rustix::io::read(&reader, &mut [0; 8]).expect("the byte");
+        // Threads wait in both: the first is told, and the second sees nothing once that has read.
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                let count = waits(&pollers[0], Duration::from_secs(10));
+                rustix::io::read(&reader, &mut [0; 8]).expect("the byte");
+                count
+            });
+            let second = scope.spawn(|| waits(&pollers[1], Duration::from_millis(200)));
+            std::thread::sleep(Duration::from_millis(20));
+            rustix::io::write(&writer, b"x").expect("room");
+            assert_eq!((first.join().expect("no panic"), second.join().expect("no panic")), (1, 0));
+        });
+    }
+
     #[test]
     fn an_alarm_ends_one_wait_and_the_last_setting_counts() {
         let poller = Poller::new().expect("a descriptor");

@@ -24,6 +24,7 @@ mod net;
 mod pool;
 mod port;
 mod reactor;
+mod seat;
 pub mod server;
 mod shared;
 #[cfg(feature = "tokio")]

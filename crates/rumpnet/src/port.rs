@@ -29,6 +29,8 @@ pub(crate) struct Port {
     /// Its link address is nobody else's in this process for as long as it lives.
     _claim: Option<Claim>,
     sending: AtomicBool,
+    /// Held by whoever reads, until the stack has what was read, so that a flow is never reordered.
+    pub(crate) reading: Mutex<()>,
     stuck: Mutex<Stuck>,
     /// Whether its doorbell was rung and the reactor has not yet looked.
     pub(crate) rung: AtomicBool,
@@ -65,6 +67,7 @@ impl Port {
             link: Some(link),
             _claim: claim,
             sending: AtomicBool::new(false),
+            reading: Mutex::new(()),
             stuck: Mutex::default(),
             rung: AtomicBool::new(false),
             deaf: AtomicBool::new(false),

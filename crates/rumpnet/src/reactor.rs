@@ -22,6 +22,7 @@ use crate::{
     link::Signal,
     pool::Pool,
     port::Port,
+    seat::Seat,
     shared::Shared,
     watch::{Watch, Watches},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Reactor {
     /// When the poller's alarm ends that wait, in nanoseconds; `u64::MAX` if it is not set.
     alarm: AtomicU64,
     turning: Mutex<Workspace>,
+    pub(crate) pool: Pool,
 }
 
 /// What is registered.
@@ -63,10 +65,17 @@ enum Source {
 
 /// What a turn works with.
 #[derive(Default)]
-struct Workspace {
-    events: Vec<Event>,
+pub(crate) struct Workspace {
+    pub(crate) events: Vec<Event>,
     batch: Vec<Received>,
     pool: Pool,
+}
+
+impl Workspace {
+    /// One whose buffers are those of others, too.
+    pub(crate) fn sharing(pool: &Pool) -> Self {
+        Self { pool: pool.clone(), ..Self::default() }
+    }
 }
 
 /// How a link that has no descriptor signals: ringing makes the reactor look at its port.
@@ -85,13 +94,15 @@ impl Doorbell {
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
+        let pool = Pool::default();
         Ok(Self {
             poller: Poller::new()?,
             state: Mutex::default(),
             rung: Mutex::default(),
             sleeping: AtomicBool::new(false),
             alarm: AtomicU64::new(u64::MAX),
-            turning: Mutex::default(),
+            turning: Mutex::new(Workspace::sharing(&pool)),
+            pool,
         })
     }
 
@@ -221,15 +232,36 @@ impl Reactor {
         }
     }
 
+    /// Does what a thread in the reader's seat has been told of: reads its links until they are empty, for nobody else may
+    /// have been told. What is not to be read is left to the reactor.
+    pub(crate) fn receive_seated(&self, workspace: &mut Workspace) {
+        let mut events = mem::take(&mut workspace.events);
+        for event in events.drain(..) {
+            let Some(Source::Port(port)) = self.source(event.token) else { continue };
+            let Some(port) = port.upgrade() else { continue };
+            let Some(kernel) = port.kernel.upgrade() else { continue };
+            let emptied = (0..BATCHES).any(|_| self.receive_batch(&port, &kernel, BATCH, workspace) < BATCH);
+            if event.failed || !emptied {
+                self.ring(&port.this);
+            }
+        }
+        workspace.events = events;
+    }
+
     /// Reads up to `limit` frames and gives them to the stack; returns how many there were.
     fn receive_batch(&self, port: &Port, kernel: &Shared, limit: usize, workspace: &mut Workspace) -> usize {
         let Workspace { batch, pool, .. } = workspace;
+        let reading = lock(&port.reading);
         if port.link().receive(pool, limit, batch).is_err() {
             self.on_far_end_gone(port, kernel);
         }
         let count = batch.len();
         if count > 0 {
-            kernel.enter(|stack, now| stack.receive(now, port.number, batch.drain(..)));
+            kernel.enter(|stack, now| {
+                stack.receive(now, port.number, batch.drain(..));
+                // The next reader's frames come after these; what these cause is not his business.
+                drop(reading);
+            });
         }
         count
     }
@@ -237,8 +269,7 @@ impl Reactor {
     /// A descriptor that only fails would make the loop spin: it is left alone until its state changes for the better.
     fn on_far_end_gone(&self, port: &Port, kernel: &Shared) {
         if let Signal::Descriptor(fd) = port.link().signal() {
-            // Removing what was removed already is of no consequence.
-            let _gone = self.poller.remove(fd);
+            self.unregister(kernel, fd);
             port.deaf.store(true, Ordering::Release);
         }
         kernel.follow_link(port);
@@ -254,7 +285,7 @@ impl Reactor {
         if port.deaf.swap(false, Ordering::AcqRel) {
             let token = port.token.load(Ordering::Acquire) as u64;
             if let Signal::Descriptor(fd) = port.link().signal()
-                && self.poller.add(fd, token, Interest::READABLE).is_err()
+                && self.register(port, fd, token).is_err()
             {
                 port.deaf.store(true, Ordering::Release);
             }
@@ -278,7 +309,7 @@ impl Reactor {
             Signal::Descriptor(fd) => {
                 let token = lock(&self.state).insert(Source::Port(Arc::downgrade(port)));
                 port.token.store(token, Ordering::Release);
-                self.poller.add(fd, token as u64, Interest::READABLE)?;
+                self.register(port, fd, token as u64)?;
             }
             Signal::Doorbell => {}
         }
@@ -315,10 +346,37 @@ impl Reactor {
         if token == usize::MAX {
             return;
         }
+        let mut state = lock(&self.state);
         if let Signal::Descriptor(fd) = port.link().signal() {
             let _gone = self.poller.remove(fd);
         }
-        lock(&self.state).remove(token);
+        state.remove(token);
+    }
+
+    /// Listens to a descriptor; a thread that waits in the reader's seat is told before this reactor, and instead of it.
+    fn register(&self, port: &Port, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        if let Some(kernel) = port.kernel.upgrade() {
+            kernel.seats.add(fd, token);
+        }
+        self.poller.add_exclusive(fd, token, Interest::READABLE)
+    }
+
+    /// Listens to a descriptor no more; what was removed already is of no consequence.
+    fn unregister(&self, kernel: &Shared, fd: BorrowedFd<'_>) {
+        kernel.seats.remove(fd);
+        let _gone = self.poller.remove(fd);
+    }
+
+    /// A seat is new: it is told of the port's descriptor from now on, and before this reactor.
+    pub(crate) fn step_behind(&self, port: &Port, seat: &Seat) {
+        let Signal::Descriptor(fd) = port.link().signal() else { return };
+        let token = port.token.load(Ordering::Acquire) as u64;
+        let _state = lock(&self.state);
+        if self.poller.remove(fd).is_ok() {
+            seat.add(fd, token);
+            // It was there a moment ago.
+            let _again = self.poller.add_exclusive(fd, token, Interest::READABLE);
+        }
     }
 
     /// Wants to know when a full link has room.
@@ -328,9 +386,11 @@ impl Reactor {
 
     fn watch(&self, port: &Port, room: bool) {
         let interest = if room { Interest::BOTH } else { Interest::READABLE };
-        if let Signal::Descriptor(fd) = port.link().signal() {
-            // A link that is being destroyed is not registered any more.
-            let _gone = self.poller.modify(fd, port.token.load(Ordering::Acquire) as u64, interest);
+        let Signal::Descriptor(fd) = port.link().signal() else { return };
+        let _state = lock(&self.state);
+        // A link that is being destroyed is not registered any more, and shall not be again.
+        if self.poller.remove(fd).is_ok() {
+            let _again = self.poller.add_exclusive(fd, port.token.load(Ordering::Acquire) as u64, interest);
         }
     }
 

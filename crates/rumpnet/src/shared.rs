@@ -18,7 +18,9 @@ use rumpnet_proto::{InterfaceFlags, LinkState, Reply, Request, Severity};
 use rumpnet_sockets::Wakers;
 use rumpnet_stack::{Event, Notice, Stack, buffer::Frame, slab::Key, time::Instant};
 
-use crate::{clock, closing::Latch, drain, identity::Identity, log::Log, port::Port, reactor::Reactor};
+use crate::{
+    clock, closing::Latch, drain, identity::Identity, log::Log, port::Port, reactor::Reactor, seat::Seats,
+};
 
 /// Frames pulled from a port under one hold of the lock.
 const PULLED_AT_ONCE: usize = 64;
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) halted: Latch,
     core: Mutex<Core>,
+    /// Where a thread that waits reads the links itself.
+    pub(crate) seats: Seats,
     /// When the reactor will look at this kernel, in nanoseconds; `u64::MAX` if it need not.
     pub(crate) armed: AtomicU64,
 }
@@ -98,6 +102,7 @@ impl Shared {
             log: Log::new(booted),
             halted: Latch::default(),
             core: Mutex::new(core),
+            seats: Seats::default(),
             armed: AtomicU64::new(u64::MAX),
         })
     }

@@ -1,8 +1,8 @@
-//! Waiting in place: a thread parks until it is woken, or runs a driven kernel itself.
+//! Waiting in place: a thread reads the links itself ([`crate::seat`]), parks until it is woken, or runs a driven kernel.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Wake, Waker},
@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant as HostInstant},
 };
 
-use crate::{clock, shared::Shared};
+use crate::{
+    clock,
+    seat::{Seat, Sitting},
+    shared::Shared,
+};
 
 /// Until when somebody waits.
 #[derive(Clone, Copy)]
@@ -20,11 +24,13 @@ pub(crate) struct Deadline(Option<HostInstant>);
 struct Parker {
     thread: Thread,
     woken: AtomicBool,
+    /// Where the thread waits, if not parked.
+    seat: Mutex<Option<Arc<Seat>>>,
 }
 
 thread_local! {
     static PARKER: (Arc<Parker>, Waker) = {
-        let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
+        let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false), seat: Mutex::default() });
         (parker.clone(), Waker::from(parker))
     };
 }
@@ -35,9 +41,18 @@ impl Wake for Parker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::Release) {
-            self.thread.unpark();
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            match &*self.seat() {
+                Some(seat) => seat.wake(),
+                None => self.thread.unpark(),
+            }
         }
+    }
+}
+
+impl Parker {
+    fn seat(&self) -> MutexGuard<'_, Option<Arc<Seat>>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,7 +79,7 @@ impl Shared {
         if self.driven {
             self.wait_by_turning(deadline, ready)
         } else {
-            wait_parked(deadline, register, &mut ready)
+            self.wait_for_news(deadline, register, &mut ready)
         }
     }
 
@@ -80,23 +95,62 @@ impl Shared {
             self.reactor.turn(left.map(|left| clock::now() + left.into()));
         }
     }
-}
 
-fn wait_parked(deadline: Deadline, register: impl Fn(&Waker), ready: &mut dyn FnMut() -> bool) -> bool {
-    PARKER.with(|(parker, waker)| {
-        loop {
-            parker.woken.store(false, Ordering::Relaxed);
-            register(waker);
-            if ready() {
-                return true;
-            }
-            while !parker.woken.load(Ordering::Acquire) {
-                match deadline.left() {
-                    None => thread::park(),
-                    Some(Duration::ZERO) => return ready(),
-                    Some(left) => thread::park_timeout(left),
+    /// A thread that waits reads the links itself as long as nobody else of this kernel does, and is woken else.
+    fn wait_for_news(
+        &self,
+        deadline: Deadline,
+        register: impl Fn(&Waker),
+        ready: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        PARKER.with(|(parker, waker)| {
+            let mut sitting = None;
+            loop {
+                sitting = sitting.or_else(|| self.sit());
+                parker.expect_news(sitting.as_ref().map(|sitting: &Sitting<'_>| sitting.seat));
+                register(waker);
+                if ready() {
+                    parker.rise();
+                    return true;
+                }
+                let left = deadline.left();
+                if left == Some(Duration::ZERO) {
+                    parker.rise();
+                    return false;
+                }
+                match &sitting {
+                    Some(sitting) => {
+                        sitting.wait(left);
+                        parker.rise();
+                        sitting.read();
+                    }
+                    None => parker.park(deadline),
                 }
             }
+        })
+    }
+}
+
+impl Parker {
+    /// From now on news wakes the thread where it is going to wait. The place is said first: news that comes at once must find it.
+    fn expect_news(&self, seat: Option<&Arc<Seat>>) {
+        *self.seat() = seat.cloned();
+        self.woken.store(false, Ordering::Release);
+    }
+
+    /// The thread does not wait in a seat any more.
+    fn rise(&self) {
+        *self.seat() = None;
+    }
+
+    /// Waits until somebody wakes the thread, or the deadline has come.
+    fn park(&self, deadline: Deadline) {
+        while !self.woken.load(Ordering::Acquire) {
+            match deadline.left() {
+                None => thread::park(),
+                Some(Duration::ZERO) => return,
+                Some(left) => thread::park_timeout(left),
+            }
         }
-    })
+    }
 }
