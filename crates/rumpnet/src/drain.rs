@@ -3,7 +3,7 @@
 use std::{task::Waker, time::Duration};
 
 use rumpnet_proto::Severity;
-use rumpnet_stack::{Stack, Undelivered};
+use rumpnet_stack::{Resets, Stack, Undelivered};
 
 use crate::{Kernel, log::Log, port::Port, wait::Deadline};
 
@@ -28,9 +28,11 @@ impl Kernel {
     }
 
     pub(crate) fn reset_connections(&self) -> Undelivered {
-        let undelivered = self.shared.enter(|stack, now| stack.tcp_reset_all(now));
-        say(&self.shared.log, undelivered);
-        undelivered
+        let mut resets = Resets::default();
+        // Each slice is a hold of the lock of its own, and lets go what it has put into the ports.
+        while self.shared.enter(|stack, now| stack.tcp_reset_some(now, &mut resets)) {}
+        say(&self.shared.log, resets.undelivered);
+        resets.undelivered
     }
 
     fn await_drain(&self, waker: &Waker) {

@@ -16,7 +16,7 @@ use std::{
 
 use rumpnet_proto::{InterfaceFlags, LinkState, Reply, Request, Severity};
 use rumpnet_sockets::Wakers;
-use rumpnet_stack::{Event, Notice, Stack, buffer::Frame, slab::Key, time::Instant};
+use rumpnet_stack::{Event, Notice, Resets, Stack, buffer::Frame, slab::Key, time::Instant};
 
 use crate::{
     clock, closing::Latch, drain, identity::Identity, log::Log, port::Port, reactor::Reactor, seat::Seats,
@@ -290,7 +290,9 @@ impl Drop for Shared {
     /// The last handle is gone: connections are reset, the reactor forgets the ports, and their links are closed where nobody waits.
     fn drop(&mut self) {
         let core = self.core.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drain::say(&self.log, core.stack.tcp_reset_all(clock::now()));
+        let mut resets = Resets::default();
+        while core.stack.tcp_reset_some(clock::now(), &mut resets) {}
+        drain::say(&self.log, resets.undelivered);
         for port in mem::take(&mut core.ports).into_iter().flatten() {
             drain::send_last(&mut core.stack, &port);
             self.reactor.forget(&port);

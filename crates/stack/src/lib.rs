@@ -38,7 +38,7 @@ pub use capture::{Captured, Direction};
 pub use config::{Config, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
+pub use inet::tcp::{Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -152,7 +152,10 @@ impl Stack {
 
     /// When [`Self::on_timeout`] must be called next; it changes with every call that takes `&mut self`.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let unfinished = self.link.has_looped() || self.tcp.has_looped() || !self.forgetting.is_empty();
+        let unfinished = self.link.has_looped()
+            || self.tcp.has_looped()
+            || self.tcp.has_chores()
+            || !self.forgetting.is_empty();
         if unfinished { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
     }
 
@@ -247,6 +250,7 @@ impl Stack {
     fn leave(&mut self) {
         self.forget_some();
         let Self { cx, link, inet, tcp, sockets, .. } = self;
+        tcp.carry_on(cx, link, inet);
         for _ in 0..LOOPED_AT_ONCE {
             let Some((incoming, mut packet)) = link.next_looped(cx) else {
                 if tcp.send_next_looped(cx, link, inet) {
@@ -470,11 +474,11 @@ impl Stack {
         self.tcp.queues(id)
     }
 
-    /// The kernel ends: nobody can connect any more, and every connection ends its stream, as shutdown(2) does.
+    /// The kernel ends: nobody can connect any more, and every connection ends its stream, as shutdown(2) does, a slice of them in each call from now on.
     ///
     /// [`Event::Drained`] says when all peers have acknowledged all.
     pub fn tcp_drain(&mut self, now: Instant) {
-        self.in_tcp(now, |tcp, cx, link, inet| tcp.drain(cx, link, inet));
+        self.in_tcp(now, |tcp, _, _, _| tcp.drain());
     }
 
     /// Connections that [`Self::tcp_drain`] has still to deliver.
@@ -482,9 +486,10 @@ impl Stack {
         self.tcp.undrained()
     }
 
-    /// Resets every connection, and says what peers have not acknowledged.
-    pub fn tcp_reset_all(&mut self, now: Instant) -> Undelivered {
-        self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_all(cx, link, inet))
+    /// Resets a slice of all connections, and notes what peers have not acknowledged; false when all have been looked at, else it is to be called
+    /// again with the same progress.
+    pub fn tcp_reset_some(&mut self, now: Instant, progress: &mut Resets) -> bool {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_some(cx, link, inet, progress))
     }
 
     fn in_tcp<R>(

@@ -145,6 +145,7 @@ impl Stack {
         self.forget(index);
         if let Some(port) = port {
             self.discard_queue(index, port);
+            self.tcp.on_port_closed(port);
         }
         if let Some(interface) = self.link.interfaces.remove(index) {
             self.cx.notice(Notice::Destroyed { interface: interface.name });

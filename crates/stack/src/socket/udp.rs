@@ -391,20 +391,23 @@ impl Sockets {
         Ok(self.udp.value_mut(id).ok_or(Errno::BadF)?.error.take())
     }
 
-    /// Sockets from place `from` on, with their places.
-    pub(crate) fn reports_from(&self, from: u32) -> impl Iterator<Item = (u32, SocketReport)> {
-        self.udp.iter_from(from).map(|(key, socket)| {
-            let report = SocketReport {
-                transport: Transport::Udp,
-                local: socket.local,
-                remote: socket.remote,
-                receive_queue: socket.receive_bytes as u32,
-                send_queue: socket.send_bytes as u32,
-                receive_drops: socket.receive_drops,
-                state: None,
-                connection: None,
-            };
-            (key.index, report)
+    /// Places of sockets, taken or free.
+    pub(crate) const fn places(&self) -> u32 {
+        self.udp.places()
+    }
+
+    /// The socket at a place.
+    pub(crate) fn report_at(&self, place: u32) -> Option<SocketReport> {
+        let socket = self.udp.value(self.udp.key_at(place)?)?;
+        Some(SocketReport {
+            transport: Transport::Udp,
+            local: socket.local,
+            remote: socket.remote,
+            receive_queue: socket.receive_bytes as u32,
+            send_queue: socket.send_bytes as u32,
+            receive_drops: socket.receive_drops,
+            state: None,
+            connection: None,
         })
     }
 

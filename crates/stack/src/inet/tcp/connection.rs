@@ -125,6 +125,8 @@ pub(crate) struct Connection {
     pub(crate) listener: Option<Key>,
     /// Nobody holds it any more.
     pub(crate) orphan: bool,
+    /// At the end of the kernel: its peer has not got everything yet.
+    pub(super) draining: bool,
     pub(crate) error: Option<Errno>,
     /// What the path said last; the reason if the connection times out.
     pub(super) soft_error: Option<Errno>,
@@ -249,6 +251,7 @@ impl Connection {
             settings,
             listener: None,
             orphan: false,
+            draining: false,
             error: None,
             soft_error: None,
             listed: false,

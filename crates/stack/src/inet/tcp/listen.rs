@@ -66,7 +66,7 @@ impl Tcp {
         matches!(self.sockets.value(key), Some(Socket::Listener(_)))
     }
 
-    fn listener_mut(&mut self, key: Key) -> Option<&mut Listener> {
+    pub(super) fn listener_mut(&mut self, key: Key) -> Option<&mut Listener> {
         match self.sockets.value_mut(key)? {
             Socket::Listener(listener) => Some(listener),
             _ => None,
@@ -94,8 +94,9 @@ impl Tcp {
         if !segment.has(Flags::SYN) {
             return cx.drop_received(segment.interface, DropReason::TcpUnexpected, packet);
         }
+        let ending = self.is_draining();
         let Some(queue) = self.listener_mut(listener) else { return };
-        let (full, flooded) = (queue.has_no_place(), queue.is_flooded());
+        let (full, flooded) = (ending || queue.has_no_place(), queue.is_flooded());
         if flooded && !full {
             return self.send_cookie(cx, link, inet, listener, segment);
         }
@@ -188,9 +189,9 @@ impl Tcp {
         listener: Key,
         segment: &Segment,
     ) -> bool {
-        let now = cx.now;
+        let (now, ending) = (cx.now, self.is_draining());
         let Some(queue) = self.listener_mut(listener) else { return false };
-        if queue.has_no_place() || !queue.expects_cookies(now) {
+        if ending || queue.has_no_place() || !queue.expects_cookies(now) {
             return false;
         }
         let settings = queue.settings;
@@ -248,7 +249,7 @@ impl Tcp {
             return false;
         };
         let listener = connection.listener.and_then(|listener| self.sockets.value(listener));
-        let full = matches!(listener, Some(Socket::Listener(listener)) if listener.has_no_place());
+        let full = matches!(listener, Some(Socket::Listener(listener)) if self.is_draining() || listener.has_no_place());
         full && segment.has(Flags::ACK) && !segment.has(Flags::RST)
     }
 

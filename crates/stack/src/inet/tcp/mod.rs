@@ -8,6 +8,7 @@
 //! Not here: pacing, path MTU discovery beyond what ICMP says.
 
 mod acknowledge;
+mod chores;
 mod congestion;
 mod connection;
 mod cookie;
@@ -32,11 +33,7 @@ mod undo;
 mod urgent;
 mod user;
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeSet, VecDeque},
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::{hash::Hasher as _, net::SocketAddr};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
@@ -57,6 +54,7 @@ use crate::{
     slab::{Key, Slab},
     time::{Duration, Instant},
 };
+use chores::Chores;
 use connection::Connection;
 use demux::{Demux, Pair};
 use input::Verdict;
@@ -64,7 +62,7 @@ use listen::Listener;
 use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
-pub use drain::Undelivered;
+pub use drain::{Resets, Undelivered};
 pub use options::{TcpOption, TcpSettings};
 pub use report::{TcpInfo, TcpQueues};
 pub use user::{SendMode, Shutdown};
@@ -93,8 +91,7 @@ pub(crate) struct Tcp {
     looped: VecDeque<Key>,
     /// Sockets whose readiness may have changed.
     news: Vec<Key>,
-    /// At the end of the kernel, connections whose peers have not got everything.
-    draining: Option<BTreeSet<Key>>,
+    chores: Chores,
     secret: Seed,
     /// The second, and how many challenges are left in it.
     challenges: (u64, u32),
@@ -109,7 +106,7 @@ impl Tcp {
             ready: Vec::new(),
             looped: VecDeque::new(),
             news: Vec::new(),
-            draining: None,
+            chores: Chores::default(),
             secret: random.next_seed(),
             challenges: (0, 0),
             defaults: Settings {
@@ -487,7 +484,9 @@ impl Tcp {
                     self.demux.disconnect((connection.local, connection.remote), key);
                 }
                 self.on_embryo_gone(key, connection.listener);
-                self.follow_drain(cx, key);
+                if connection.draining {
+                    self.on_drained(cx);
+                }
             }
             Some(Socket::Listener(listener)) => self.demux.unbind(listener.local),
             Some(Socket::Idle { local: Some(local), .. }) => self.demux.unbind(local),

@@ -34,9 +34,14 @@ impl Tcp {
         }
     }
 
-    /// Sockets from place `from` on, with their places.
-    pub(crate) fn reports_from(&self, from: u32) -> impl Iterator<Item = (u32, SocketReport)> {
-        self.sockets.iter_from(from).map(|(key, socket)| (key.index, socket.report()))
+    /// Places of sockets, taken or free.
+    pub(crate) const fn places(&self) -> u32 {
+        self.sockets.places()
+    }
+
+    /// The socket at a place.
+    pub(crate) fn report_at(&self, place: u32) -> Option<SocketReport> {
+        self.sockets.value(self.sockets.key_at(place)?).map(Socket::report)
     }
 }
 

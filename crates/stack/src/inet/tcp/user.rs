@@ -373,7 +373,7 @@ impl Tcp {
         match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Idle { .. } => self.remove(cx, key),
             Socket::Listener(_) => {
-                self.reset_waiting(cx, link, inet, key);
+                self.abandon_waiting(key);
                 self.remove(cx, key);
             }
             Socket::Connection(connection) => match connection.state {
@@ -396,21 +396,8 @@ impl Tcp {
         Ok(())
     }
 
-    /// Resets the connections that wait to be accepted.
-    pub(super) fn reset_waiting(
-        &mut self,
-        cx: &mut Context,
-        link: &mut Link,
-        inet: &mut Inet,
-        listener: Key,
-    ) {
-        let Some(Socket::Listener(found)) = self.sockets.value_mut(listener) else { return };
-        let waiting = core::mem::take(&mut found.accepted);
-        waiting.into_iter().for_each(|accepted| self.abort(cx, link, inet, accepted));
-    }
-
     /// Resets a connection and forgets it.
-    fn abort(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key) {
+    pub(super) fn abort(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key) {
         let Some(connection) = self.connection(key) else { return };
         let (outline, mss) = (connection.reset(), connection.mss);
         let says = !matches!(connection.state, State::TimeWait | State::Closed);

@@ -1,0 +1,91 @@
+//! What touches many connections is done a slice in each call, so that no call holds a lock for long: connections that nobody will accept any more, those
+//! whose port is gone, and the first visit of all at the end of a kernel (`drain`).
+//!
+//! While something is left, [`crate::Stack::next_deadline`] says now.
+
+use alloc::collections::VecDeque;
+
+use super::{Tcp, drain::Drain};
+use crate::{context::Context, inet::Inet, link::Link, slab::Key};
+
+/// Connections that one call visits for a chore.
+pub(super) const VISITED_AT_ONCE: u32 = 64;
+
+/// What is left to be done.
+#[derive(Default)]
+pub(super) struct Chores {
+    /// Established, and their listeners are gone: to be reset.
+    abandoned: VecDeque<VecDeque<Key>>,
+    /// They were listed to send at a port that was closed.
+    unlisted: VecDeque<VecDeque<Key>>,
+    /// The end of the kernel.
+    pub(super) drain: Option<Drain>,
+}
+
+/// The next key of several queues.
+fn next_of(queues: &mut VecDeque<VecDeque<Key>>) -> Option<Key> {
+    loop {
+        match queues.front_mut()?.pop_front() {
+            Some(key) => return Some(key),
+            None => queues.pop_front(),
+        };
+    }
+}
+
+impl Chores {
+    fn is_done(&self) -> bool {
+        self.abandoned.is_empty()
+            && self.unlisted.is_empty()
+            && self.drain.as_ref().is_none_or(Drain::is_begun)
+    }
+}
+
+impl Tcp {
+    /// Whether [`Self::carry_on`] must be called again.
+    pub(crate) fn has_chores(&self) -> bool {
+        !self.chores.is_done()
+    }
+
+    /// A slice of what is left to be done.
+    pub(crate) fn carry_on(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet) {
+        if !self.has_chores() {
+            return;
+        }
+        let mut budget = VISITED_AT_ONCE;
+        while budget > 0
+            && let Some(key) = next_of(&mut self.chores.abandoned)
+        {
+            budget -= 1;
+            if let Some(connection) = self.connection_mut(key) {
+                connection.listener = None;
+            }
+            self.abort(cx, link, inet, key);
+        }
+        while budget > 0
+            && let Some(key) = next_of(&mut self.chores.unlisted)
+        {
+            budget -= 1;
+            if let Some(connection) = self.connection_mut(key) {
+                connection.listed = false;
+            }
+            self.settle(cx, link, inet, key);
+        }
+        self.visit_for_drain(cx, link, inet, budget);
+    }
+
+    /// Nobody accepts what waits at a listener: it is reset from now on.
+    pub(super) fn abandon_waiting(&mut self, listener: Key) {
+        if let Some(listener) = self.listener_mut(listener) {
+            let waiting = core::mem::take(&mut listener.accepted);
+            self.chores.abandoned.push_back(waiting);
+        }
+    }
+
+    /// A port is gone: who was to send there looks for another way.
+    pub(crate) fn on_port_closed(&mut self, port: u32) {
+        if let Some(listed) = self.ready.get_mut(port as usize) {
+            let listed = core::mem::take(listed);
+            self.chores.unlisted.push_back(listed);
+        }
+    }
+}
