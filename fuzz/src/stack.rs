@@ -159,12 +159,16 @@ impl World {
         let (address, port) = (script.address(), script.one_of(&[9, 10, 0, 49_152, 7]));
         let to = (address, port).into();
         match call % 8 {
+            1 if which & 128 != 0 => {
+                format!("{:?}", self.stack.udp_bind_any(id, "virt0", port)).hash(&mut self.output);
+            }
             0 | 1 => format!("{:?}", self.stack.udp_bind(id, to)).hash(&mut self.output),
             2 => format!("{:?}", self.stack.udp_connect(id, to)).hash(&mut self.output),
             3 | 4 => {
                 let segment = (call & 128 != 0).then(|| script.word() % 1500);
                 let destination = (call & 64 == 0).then_some(to);
-                let send = UdpSend { payload: script.data().into(), segment, destination };
+                let source = (call & 32 != 0).then_some((address, 53).into());
+                let send = UdpSend { payload: script.data().into(), segment, destination, source };
                 let batch = std::iter::repeat_n(send, 1 + usize::from(call >> 3 & 3));
                 format!("{:?}", self.stack.udp_send(self.now, id, batch)).hash(&mut self.output);
             }
@@ -182,6 +186,7 @@ impl World {
                     SocketOption::Tos(value as u8),
                     SocketOption::ReceiveBuffer(value),
                     SocketOption::SendBuffer(value),
+                    SocketOption::BindAny(value & 1 != 0),
                 ];
                 let _refused = self.stack.udp_set_option(id, script.one_of(&options));
             }

@@ -24,6 +24,8 @@ use crate::script::Script;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const THEIRS: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
+/// What the peer asks for of an any-address listener.
+const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The peer's initial number, near the wrap.
 const IRS: u32 = 0xffff_f000;
 const SOCKETS: u32 = 8;
@@ -33,6 +35,8 @@ const MOST_BUFFERED: usize = 17 * 1024 * 1024;
 /// A stack, a listener, and one connection of which everything is known.
 struct World {
     stack: Stack,
+    /// The connection's local address.
+    at: Ipv4Addr,
     now: Instant,
     listener: SocketId,
     socket: Option<SocketId>,
@@ -89,16 +93,21 @@ fn boot(kind: u8) -> Stack {
 }
 
 impl World {
-    /// After a handshake, whose options are the bits of `kind`.
+    /// After a handshake, whose options are the bits of `kind`; its highest bit makes the listener one to any address.
     fn connected(kind: u8) -> Option<Self> {
         let mut stack = boot(kind);
         let listener = stack.tcp_open().ok()?;
-        stack.tcp_bind(listener, (OURS, 80).into()).ok()?;
-        stack.tcp_listen(listener, 2).ok()?;
+        let at = if kind & 128 == 0 { OURS } else { FAR };
+        if at == OURS {
+            stack.tcp_bind(listener, (OURS, 80).into()).ok()?;
+            stack.tcp_listen(listener, 2).ok()?;
+        } else {
+            stack.tcp_listen_any(listener, "tun0", 0, 2).ok()?;
+        }
         let (iss, ours, theirs) = (0, 0, IRS.wrapping_add(1));
         let now = Instant::from_secs(1);
         let mut world =
-            Self { stack, now, listener, socket: None, iss, ours, theirs, read: 0, written: 0, clock: 0 };
+            Self { stack, at, now, listener, socket: None, iss, ours, theirs, read: 0, written: 0, clock: 0 };
         let mut options = Options::EMPTY;
         for (bit, option) in [
             (1, TcpOption::MaximumSegmentSize(1000)),
@@ -112,13 +121,20 @@ impl World {
         }
         let ecn = if kind & 16 == 0 { Flags::NONE } else { Flags::ECE | Flags::CWR };
         world.say(Flags::SYN | ecn, IRS, 0, 60_000, options, 0, 0);
+        if at == FAR {
+            let (flow, _) = world.stack.tcp_next_flow(listener).ok()?;
+            world.stack.tcp_admit(now, flow).ok()?;
+            world.socket = Some(flow);
+        }
         world.pull();
         let mut options = Options::EMPTY;
         if kind & 8 != 0 {
             options = Options::from_timestamps(Timestamps { value: 2, echo: world.clock });
         }
         world.say(Flags::ACK, world.theirs, world.ours, 60_000, options, 0, 0);
-        world.socket = world.stack.tcp_accept(listener).ok().map(|(socket, _)| socket);
+        if at == OURS {
+            world.socket = world.stack.tcp_accept(listener).ok().map(|(socket, _)| socket);
+        }
         assert!(world.socket.is_some(), "the handshake is complete");
         Some(world)
     }
@@ -200,7 +216,7 @@ impl World {
             options,
         };
         let total = header.header_len() + payload.len();
-        let pseudo = ip::pseudo_header(THEIRS.into(), OURS.into(), Protocol::TCP, total as u32);
+        let pseudo = ip::pseudo_header(THEIRS.into(), self.at.into(), Protocol::TCP, total as u32);
         let mut sum = Sum::new();
         sum.add(&payload);
         let mut bytes = vec![0; header.header_len()];
@@ -210,7 +226,7 @@ impl World {
     }
 
     fn receive(&mut self, source: Ipv4Addr, protocol: Protocol, tos: u8, payload: &[u8]) {
-        let bytes = packet(source, OURS, protocol, tos, payload);
+        let bytes = packet(source, self.at, protocol, tos, payload);
         self.stack.receive(self.now, 0, [Received::new(bytes.into(), Offload::default())]);
     }
 
@@ -218,7 +234,7 @@ impl World {
     fn complain(&mut self, script: &mut Script<'_>) {
         let sequence = self.ours.wrapping_add(offset(script)).to_be_bytes();
         let quoted = [&[0, 80, 0x13, 0x88][..], &sequence].concat();
-        let quoted = packet(OURS, THEIRS, Protocol::TCP, 0, &quoted);
+        let quoted = packet(self.at, THEIRS, Protocol::TCP, 0, &quoted);
         let code = UnreachableCode(script.byte() % 14);
         let message = Message::DestinationUnreachable { code, next_hop_mtu: script.word() };
         let mut sum = Sum::new();
@@ -228,6 +244,9 @@ impl World {
 
     fn call(&mut self, script: &mut Script<'_>) {
         let (call, value) = (script.byte(), script.word());
+        if call % 8 == 7 && self.at == FAR {
+            return self.decide(value);
+        }
         if call % 8 == 7 {
             let accepted = self.stack.tcp_accept(self.listener);
             return accepted
@@ -274,6 +293,32 @@ impl World {
                 let _refused = self.stack.tcp_set_option(self.now, socket, script.one_of(&settings));
             }
         }
+    }
+
+    /// Another flow asks for whatever address, and the oldest one held is admitted, refused, or dropped.
+    fn decide(&mut self, value: u16) {
+        let header = Header {
+            source_port: 6000 + value % 4,
+            destination_port: value.max(1),
+            sequence: Seq(value.into()),
+            acknowledgment: Seq(0),
+            flags: if value & 64 == 0 { Flags::SYN } else { Flags::RST },
+            window: value,
+            checksum: 0,
+            urgent: 0,
+            options: Options::EMPTY,
+        };
+        let pseudo = ip::pseudo_header(THEIRS.into(), FAR.into(), Protocol::TCP, Header::LEN as u32);
+        let mut bytes = vec![0; Header::LEN];
+        header.with_checksum(pseudo, Sum::new()).emit(&mut bytes).expect("the room has the header's length");
+        self.receive(THEIRS, Protocol::TCP, 0, &bytes);
+        let Ok((flow, _)) = self.stack.tcp_next_flow(self.listener) else { return };
+        let _late = match value >> 8 & 3 {
+            0 => self.stack.tcp_admit(self.now, flow),
+            1 => self.stack.tcp_refuse(self.now, flow),
+            _ => Ok(()),
+        };
+        let _refused = self.stack.tcp_close(self.now, flow);
     }
 
     /// Reads, and finds the peer's stream.
@@ -331,7 +376,8 @@ impl World {
             return;
         }
         let (header, payload) = Header::parse(segment).expect("a whole segment");
-        let pseudo = ip::pseudo_header(OURS.into(), THEIRS.into(), Protocol::TCP, segment.len() as u32);
+        let pseudo =
+            ip::pseudo_header(network.source.into(), THEIRS.into(), Protocol::TCP, segment.len() as u32);
         // A partial checksum holds the pseudo-header alone.
         let partial = header.checksum == pseudo.fold();
         assert!(!whole || partial || checksum::verify(pseudo, segment), "a checksum: {bytes:02x?}");

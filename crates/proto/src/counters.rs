@@ -57,6 +57,7 @@ counters! {
         NeighborEvicted "neighbours evicted from a full table";
         IpReceived "IP packets received";
         IpDelivered "IP packets for this host";
+        IpForeign "IP packets for others, taken for an any-address socket";
         IpSent "IP packets sent from this host";
         IpForwarded "IP packets forwarded";
         IpFragmentsReceived "IP fragments received";
@@ -96,6 +97,12 @@ counters! {
         TcpCookiesSent "TCP connection requests answered with a cookie";
         TcpCookiesAccepted "TCP connections established by a cookie";
         TcpCookiesRefused "TCP acknowledgments of a cookie that is wrong or old";
+        TcpFlowsHeld "TCP connection requests to any address, held for a decision";
+        TcpFlowsAccepted "TCP connection requests accepted after they were held";
+        TcpFlowsReset "TCP connection requests reset after they were held";
+        TcpFlowsDropped "TCP connection requests dropped after they were held";
+        TcpFlowsExpired "TCP connection requests held for too long";
+        TcpFlowsAbandoned "TCP connection requests that their peers took back while they were held";
         SegmentedInSoftware "super-frames segmented in software";
         ChecksummedInSoftware "checksums completed in software";
         CoalescedTrains "trains of segments merged on receipt";
@@ -178,6 +185,7 @@ counters! {
         TcpClosed "TCP data that nobody will read";
         TcpReassemblyFull "TCP segment that makes too many gaps";
         TcpListenQueueFull "TCP connection request to a full listener";
+        TcpFlowHeld "TCP connection request repeated while it is held";
         EchoSocketFull "echo socket buffer full";
         LoopbackQueueFull "loopback queue full";
     }

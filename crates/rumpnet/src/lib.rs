@@ -58,8 +58,17 @@ pub type TcpStream = rumpnet_sockets::blocking::TcpStream<Kernel>;
 /// A TCP socket that is neither listening nor connected yet, to be given options first.
 pub type TcpSocket = rumpnet_sockets::TcpSocket<Kernel>;
 
+/// A TCP socket for threads that hears connection requests to any address.
+pub type FlowListener = rumpnet_sockets::blocking::FlowListener<Kernel>;
+
+/// A connection request to whatever address, held until the program decides.
+pub type Flow = rumpnet_sockets::Flow<Kernel>;
+
 /// Sockets for async code, on any runtime.
 pub mod future {
+    /// A TCP socket that hears connection requests to any address.
+    pub type FlowListener = rumpnet_sockets::FlowListener<crate::Kernel>;
+
     /// A listening TCP socket, shaped as tokio's.
     pub type TcpListener = rumpnet_sockets::TcpListener<crate::Kernel>;
 

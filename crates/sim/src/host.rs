@@ -140,8 +140,17 @@ pub type TcpStream = rumpnet_sockets::blocking::TcpStream<Host>;
 /// A TCP socket on a [`Host`] that is neither listening nor connected yet, to be given options first.
 pub type TcpSocket = rumpnet_sockets::TcpSocket<Host>;
 
+/// A TCP socket for threads that hears connection requests to any address.
+pub type FlowListener = rumpnet_sockets::blocking::FlowListener<Host>;
+
+/// A connection request to whatever address, held until the program decides.
+pub type Flow = rumpnet_sockets::Flow<Host>;
+
 /// Sockets for tasks.
 pub mod future {
+    /// A TCP socket that hears connection requests to any address.
+    pub type FlowListener = rumpnet_sockets::FlowListener<crate::Host>;
+
     /// A listening TCP socket on a host for async code.
     pub type TcpListener = rumpnet_sockets::TcpListener<crate::Host>;
 

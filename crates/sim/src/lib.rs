@@ -45,7 +45,7 @@ mod world;
 
 pub use cable::{Cable, CableCounters, LooseCable, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
-pub use host::{Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
+pub use host::{Flow, FlowListener, Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
 pub use interface::Interface;
 pub use scenario::{assert_deterministic, scenario};
 pub use stranger::{Heard, Stranger};

@@ -24,6 +24,13 @@ impl<N: Net> Udp<N> {
         Ok(socket)
     }
 
+    pub(crate) fn bind_any(net: &N, interface: &str, port: u16) -> io::Result<Self> {
+        let id = net.enter(|stack, _| stack.udp_open()).map_err(N::error)?;
+        let socket = Self { net: net.clone(), id, block: Block::default() };
+        socket.call(|stack, _| stack.udp_bind_any(id, interface, port))?;
+        Ok(socket)
+    }
+
     pub(crate) const fn endpoint(&self) -> Endpoint {
         Endpoint::Udp(self.id)
     }
@@ -42,13 +49,20 @@ impl<N: Net> Udp<N> {
     }
 
     pub(crate) fn send(&self, payload: &[u8], destination: Option<SocketAddr>) -> io::Result<usize> {
-        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination };
+        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination, source: None };
+        self.call(|stack, now| stack.udp_send(now, self.id, [send]))?;
+        Ok(payload.len())
+    }
+
+    pub(crate) fn send_from(&self, payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
+        let (destination, source) = (Some(to), Some(from));
+        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination, source };
         self.call(|stack, now| stack.udp_send(now, self.id, [send]))?;
         Ok(payload.len())
     }
 
     pub(crate) fn send_train(&self, payload: Bytes, segment: u16, to: Option<SocketAddr>) -> io::Result<()> {
-        let send = UdpSend { payload, segment: Some(segment), destination: to };
+        let send = UdpSend { payload, segment: Some(segment), destination: to, source: None };
         self.call(|stack, now| stack.udp_send(now, self.id, [send])).map(drop)
     }
 
@@ -62,7 +76,7 @@ impl<N: Net> Udp<N> {
                 let segment = (part.len() > 1).then_some(len as u16);
                 let payload =
                     if part.len() > 1 { Bytes::from(part.concat()) } else { self.block.copy(part[0]) };
-                trains.push(UdpSend { payload, segment, destination: to });
+                trains.push(UdpSend { payload, segment, destination: to, source: None });
                 counts.push(part.len());
             }
         }

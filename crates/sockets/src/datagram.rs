@@ -9,7 +9,7 @@ use rumpnet_stack::{Datagram, buffer::Payload};
 pub struct Meta {
     /// Who sent it.
     pub source: SocketAddr,
-    /// To which of our addresses, or to which group.
+    /// To which of our addresses, or to which group; for an any-address socket it may be no address of ours.
     pub destination: SocketAddr,
     /// The index of the interface it came by.
     pub interface: u32,

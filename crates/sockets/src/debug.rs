@@ -3,8 +3,8 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Net, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpSocket, TcpStream, UdpSocket, Wait,
-    WriteHalf, blocking,
+    Flow, FlowListener, Net, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpSocket, TcpStream,
+    UdpSocket, Wait, WriteHalf, blocking,
 };
 
 fn print(
@@ -45,5 +45,13 @@ macro_rules! unconnected {
 
 connected!(Net: TcpStream<N>, OwnedReadHalf<N>, OwnedWriteHalf<N>, ReadHalf<'_, N>, WriteHalf<'_, N>);
 connected!(Wait: blocking::TcpStream<N>);
+unconnected!(Net: FlowListener<N>, "FlowListener");
+unconnected!(Wait: blocking::FlowListener<N>, "FlowListener");
 unconnected!(Net: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket", UdpSocket<N>, "UdpSocket");
 unconnected!(Wait: blocking::TcpListener<N>, "TcpListener", blocking::UdpSocket<N>, "UdpSocket");
+
+impl<N: Net> fmt::Debug for Flow<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(f, "Flow", Ok(self.original()), Some(Ok(self.peer())))
+    }
+}

@@ -23,7 +23,8 @@ use rumpnet_stack::{Endpoint, Stack, time::Instant};
 pub use addresses::ToSocketAddrs;
 pub use datagram::{Meta, Train};
 pub use tcp::{
-    OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream, WriteHalf,
+    Flow, FlowListener, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket,
+    TcpStream, WriteHalf,
 };
 pub use udp::UdpSocket;
 pub use wakers::{Interest, Wakers};

@@ -11,6 +11,7 @@ use crate::{
     capture::{Captures, Direction, Passing},
     config::Config,
     endpoint::Endpoint,
+    foreign::Foreign,
     random::Random,
     slab::Key,
     time::Instant,
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) statistics: Statistics,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) captures: Captures,
+    pub(crate) foreign: Foreign,
     pub(crate) events: VecDeque<Event>,
     /// How many of the events are notices.
     pub(crate) notices: u32,
@@ -199,6 +201,7 @@ impl Context {
     pub(crate) fn new(config: Config, random: Random, now: Instant) -> Self {
         Self {
             now,
+            foreign: Foreign::default(),
             captures: Captures::new((config.capture_queue, config.capture_bytes)),
             config,
             random,

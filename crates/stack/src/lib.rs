@@ -20,6 +20,7 @@ mod config;
 mod context;
 mod control;
 mod endpoint;
+mod foreign;
 mod inet;
 mod link;
 mod random;
@@ -38,7 +39,9 @@ pub use capture::{Captured, Direction};
 pub use config::{Config, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
-pub use inet::tcp::{Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered};
+pub use inet::tcp::{
+    Flow, Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered,
+};
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use random::Seed;
@@ -301,6 +304,13 @@ impl Stack {
         self.sockets.bind_udp(&mut self.cx, &self.inet, id, local)
     }
 
+    /// Lets a socket hear every datagram that comes by an interface to any unicast address, ours or not, at a port, or for 0 at any; sockets
+    /// bound to what a datagram is for win. It answers from whatever address it names. EINVAL if bound already, ENXIO, EADDRINUSE.
+    pub fn udp_bind_any(&mut self, id: SocketId, interface: &str, port: u16) -> Result<(), Errno> {
+        let index = self.link.interfaces.by_name(interface)?.index;
+        self.sockets.bind_udp_any(&mut self.cx, id, index, port)
+    }
+
     /// connect(2). EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, EACCES (a broadcast without SO_BROADCAST).
     pub fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<(), Errno> {
         self.sockets.connect_udp(&mut self.cx, &self.link, &self.inet, id, remote)
@@ -343,7 +353,7 @@ impl Stack {
 
     /// close(2).
     pub fn udp_close(&mut self, id: SocketId) -> Result<(), Errno> {
-        self.sockets.close_udp(id)
+        self.sockets.close_udp(&mut self.cx, id)
     }
 
     /// getsockname(2) and getpeername(2).
@@ -385,6 +395,36 @@ impl Stack {
     /// listen(2): so many connections may wait to be accepted. EINVAL if connected.
     pub fn tcp_listen(&mut self, id: SocketId, backlog: u32) -> Result<(), Errno> {
         self.tcp.listen(&mut self.cx, &self.inet, id, backlog)
+    }
+
+    /// listen(2) to every connection request that comes by an interface to any address, ours or not, at a port, or for 0 at any; sockets bound to
+    /// what is asked for win. So many requests may be held: [`Self::tcp_next_flow`]. EINVAL if bound already, ENXIO, EADDRINUSE.
+    pub fn tcp_listen_any(
+        &mut self,
+        id: SocketId,
+        interface: &str,
+        port: u16,
+        backlog: u32,
+    ) -> Result<(), Errno> {
+        let index = self.link.interfaces.by_name(interface)?.index;
+        self.tcp.listen_any(&mut self.cx, id, index, port, backlog)
+    }
+
+    /// The next request that an any-address listener holds, unanswered: to be admitted, refused, or closed as if it had never come. EAGAIN,
+    /// ENXIO if the interface is gone, EINVAL of another socket.
+    pub fn tcp_next_flow(&mut self, id: SocketId) -> Result<(SocketId, Flow), Errno> {
+        self.tcp.next_flow(id)
+    }
+
+    /// Answers a held request; it is a connection, writable, or in error, when its handshake is complete. ECONNABORTED if the peer took it
+    /// back, ETIMEDOUT if it was held too long, EINVAL if it is not held, what routing says.
+    pub fn tcp_admit(&mut self, now: Instant, flow: SocketId) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.admit(cx, link, inet, flow))
+    }
+
+    /// Answers a held request with a reset; its socket is closed. Errors as those of [`Self::tcp_admit`].
+    pub fn tcp_refuse(&mut self, now: Instant, flow: SocketId) -> Result<(), Errno> {
+        self.in_tcp(now, |tcp, cx, link, inet| tcp.refuse(cx, link, inet, flow))
     }
 
     /// connect(2): begins; the socket is writable, or in error, when it is answered.

@@ -152,7 +152,7 @@ fn a_loopback_that_is_full_drops_and_says_so() {
     let mut outside = Outside::new();
     let socket = outside.udp(9);
     let to = Some((OURS, 10).into());
-    let send = || UdpSend { payload: vec![7; 1].into(), segment: None, destination: to };
+    let send = || UdpSend { payload: vec![7; 1].into(), segment: None, destination: to, source: None };
     let sent = outside.stack.udp_send(outside.now, socket, (0..1025).map(|_| send()));
     assert_eq!(sent, Ok(1024), "as many as the queue holds");
     assert_eq!(outside.stack.drops(DropReason::LoopbackQueueFull), 1);
@@ -166,8 +166,12 @@ fn software_does_what_the_far_end_cannot() {
     outside.send(socket, 5, THEIRS).expect("sent");
     assert_eq!(outside.sent().len(), 1);
     outside.raises(&[Counter::IpSent, Counter::UdpSent, Counter::ChecksummedInSoftware], &[]);
-    let train =
-        UdpSend { payload: vec![7; 5].into(), segment: Some(2), destination: Some((THEIRS, 9).into()) };
+    let train = UdpSend {
+        payload: vec![7; 5].into(),
+        segment: Some(2),
+        destination: Some((THEIRS, 9).into()),
+        source: None,
+    };
     outside.stack.udp_send(outside.now, socket, [train]).expect("sent");
     assert_eq!(outside.sent().len(), 3);
     outside.raises(

@@ -66,7 +66,12 @@ fn a_super_frame_counts_as_the_packets_it_stands_for() {
     let counted = report(&mut outside, false).counters;
     assert_eq!((counted.input_packets, counted.input_bytes), (3, 3 * (14 + 20 + 8 + 400)));
     let payload = vec![7; 1200].into();
-    let send = rumpnet_stack::UdpSend { payload, segment: Some(400), destination: Some((THEIRS, 9).into()) };
+    let send = rumpnet_stack::UdpSend {
+        payload,
+        segment: Some(400),
+        destination: Some((THEIRS, 9).into()),
+        source: None,
+    };
     let socket = outside.udp(10);
     outside.stack.udp_send(outside.now, socket, [send]).expect("sent");
     let counted = report(&mut outside, false).counters;

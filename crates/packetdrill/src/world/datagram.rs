@@ -23,7 +23,11 @@ impl World {
         destination: Option<SocketAddr>,
     ) -> Answer<usize> {
         let len = payload.len();
-        let sent = self.stack.udp_send(self.now, id, [UdpSend { payload, segment: None, destination }]);
+        let sent = self.stack.udp_send(
+            self.now,
+            id,
+            [UdpSend { payload, segment: None, destination, source: None }],
+        );
         self.settle();
         sent?;
         Ok(len)

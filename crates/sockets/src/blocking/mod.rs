@@ -2,10 +2,12 @@
 
 #[macro_use]
 mod mode;
+mod flow_listener;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
 
+pub use flow_listener::FlowListener;
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp::UdpSocket;

@@ -45,6 +45,11 @@ impl<N: Wait> TcpStream<N> {
         patience: Option<Duration>,
     ) -> io::Result<Self> {
         tcp.connect(remote)?;
+        Self::connected_by(tcp, patience)
+    }
+
+    /// Waits for the end of a handshake.
+    pub(crate) fn connected_by(tcp: Tcp<N>, patience: Option<Duration>) -> io::Result<Self> {
         mode::wait(tcp.net(), tcp.endpoint(), Interest::Writable, patience)?;
         tcp.connected()?;
         Ok(Self::from_core(Arc::new(tcp)))

@@ -20,6 +20,13 @@ impl<N: Wait> UdpSocket<N> {
         Ok(Self { udp: Arc::new(Udp::bind(net, local)?), mode: Arc::new(Mode::default()) })
     }
 
+    /// A socket that hears every datagram that comes by an interface to any unicast address, the kernel's or not, at `port`, or with 0 at any
+    /// (IP_TRANSPARENT); sockets bound to what a datagram is for win. [`Meta::destination`] says whom it was for, and `send_from`
+    /// answers from there. ENXIO without that interface, AddrInUse, ENFILE beyond the limit.
+    pub fn bind_any(net: &N, interface: &str, port: u16) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::bind_any(net, interface, port)?), mode: Arc::default() })
+    }
+
     /// Another handle on the same socket.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { udp: self.udp.clone(), mode: self.mode.clone() })
@@ -39,6 +46,12 @@ impl<N: Wait> UdpSocket<N> {
     pub fn send_to(&self, payload: &[u8], to: impl ToSocketAddrs) -> io::Result<usize> {
         let to = to.to_socket_addr()?;
         self.when(Interest::Writable, || self.udp.send(payload, Some(to)))
+    }
+
+    /// Sends a datagram to `to` as if from `from`, be that an address of the kernel's or not. InvalidInput unless the socket is [`Self::bind_any`]'s,
+    /// AddrNotAvailable for a source that no host has.
+    pub fn send_from(&self, payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
+        self.when(Interest::Writable, || self.udp.send_from(payload, from, to))
     }
 
     /// Sends a datagram to the connected peer.

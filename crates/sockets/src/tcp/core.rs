@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_stack::{
-    Endpoint, Readiness, SendMode, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings,
+    Endpoint, Flow, Readiness, SendMode, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings,
     buffer::Payload, time::Instant,
 };
 
@@ -63,6 +63,25 @@ impl<N: Net> Tcp<N> {
 
     pub(crate) fn listen(&self, backlog: u32) -> io::Result<()> {
         self.call(|stack, _| stack.tcp_listen(self.id, backlog))
+    }
+
+    pub(crate) fn listen_any(&self, interface: &str, port: u16, backlog: u32) -> io::Result<()> {
+        self.call(|stack, _| stack.tcp_listen_any(self.id, interface, port, backlog))
+    }
+
+    pub(crate) fn next_flow(&self) -> io::Result<(Self, Flow)> {
+        let (id, flow) = self.call(|stack, _| stack.tcp_next_flow(self.id))?;
+        Ok((Self::of(&self.net, id), flow))
+    }
+
+    /// Answers a request that is held.
+    pub(crate) fn admit(&self) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_admit(now, self.id))
+    }
+
+    /// Answers a request that is held with a reset.
+    pub(crate) fn refuse(&self) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_refuse(now, self.id))
     }
 
     /// Begins a connection.

@@ -383,12 +383,18 @@ impl Stack {
         }
     }
 
+    /// A socket that hears any address by an interface that is gone hears nothing any more.
+    fn deafen_next(&mut self, index: u32) -> bool {
+        let Self { cx, tcp, sockets, .. } = self;
+        sockets.deafen_next(cx, index) || tcp.deafen_next(cx, index)
+    }
+
     /// A slice of what [`Self::forget`] began.
     pub(crate) fn forget_some(&mut self) {
         let Some(&index) = self.forgetting.front() else { return };
         let gone = self.link.interfaces.by_index(index).is_none();
         for _ in 0..FORGOTTEN_AT_ONCE {
-            if gone && self.remove_next_address(index) {
+            if gone && (self.remove_next_address(index) || self.deafen_next(index)) {
                 continue;
             }
             let Some(packets) = self.inet.neighbors.remove_next_of(index) else {

@@ -13,7 +13,11 @@ use rumpnet_wire::{
     udp,
 };
 
-use super::{Delivery, Inet, ipv4::Outgoing, route::reason_of};
+use super::{
+    Delivery, Inet,
+    ipv4::{Audience, Outgoing},
+    route::reason_of,
+};
 use crate::{
     buffer::{Checksum, Frame, Payload, Received},
     context::Context,
@@ -108,7 +112,7 @@ impl Inet {
         interface: u32,
         header: &Header,
         packet: &mut Received,
-        to_many: bool,
+        audience: Audience,
     ) -> Option<Delivery> {
         cx.count(Counter::IcmpReceived);
         let message = match parse(packet) {
@@ -119,7 +123,9 @@ impl Inet {
             }
         };
         let refused = match message {
-            Message::EchoRequest { .. } if to_many && !cx.config.icmp_broadcast_echo => {
+            // Of what is not for us, only errors may concern us: they are about what we sent from foreign addresses.
+            _ if audience == Audience::Foreign && !is_error(&message) => DropReason::Ipv4NotForUs,
+            Message::EchoRequest { .. } if audience == Audience::Many && !cx.config.icmp_broadcast_echo => {
                 DropReason::IcmpBroadcastEcho
             }
             Message::EchoRequest { identifier, sequence } => {
@@ -146,9 +152,7 @@ impl Inet {
                     interface,
                 });
             }
-            Message::DestinationUnreachable { .. }
-            | Message::TimeExceeded { .. }
-            | Message::ParameterProblem { .. } => {
+            message if is_error(&message) => {
                 cx.count(Counter::IcmpErrorsReceived);
                 match determine_report(header, packet) {
                     Some(report) => return Some(Delivery::Error { report, interface }),
@@ -293,6 +297,16 @@ fn parse(packet: &Received) -> Result<Message, DropReason> {
         }
     }
     Ok(message)
+}
+
+/// Whether a message is about a packet of its receiver's.
+const fn is_error(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::DestinationUnreachable { .. }
+            | Message::TimeExceeded { .. }
+            | Message::ParameterProblem { .. }
+    )
 }
 
 /// What a received error is about, if it quotes a packet that a socket of ours can have sent.

@@ -1,7 +1,7 @@
 //! IPv4 input and output (RFC 791, RFC 1122 section 3).
 //!
 //! Input ends in a transport's parser; output begins with a [`Path`] and ends at the link or in the neighbour cache.
-//! Packets for other hosts go to [`super::forward`].
+//! Packets for other hosts go to [`super::forward`], unless any-address sockets take them.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -45,8 +45,19 @@ enum Disposition {
     Forward,
     /// It is a fragment for us.
     Reassemble,
-    /// It is for us.
-    Deliver { to_many: bool },
+    /// It is for us, or taken for somebody else.
+    Deliver(Audience),
+}
+
+/// Whom a packet is for that we take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// One of our addresses.
+    Us,
+    /// A group or a broadcast address.
+    Many,
+    /// An address that is not ours, for which a socket takes packets.
+    Foreign,
 }
 
 impl Inet {
@@ -70,7 +81,7 @@ impl Inet {
         };
         packet.truncate(usize::from(header.total_len));
         packet.mark_network();
-        match self.determine_disposition(cx, &header, incoming) {
+        match self.determine_disposition(cx, &header, incoming, packet) {
             Disposition::Forward => {
                 self.forward(cx, link, incoming, &header, packet);
                 None
@@ -80,17 +91,23 @@ impl Inet {
                 None
             }
             Disposition::Reassemble => self.reassemble(cx, link, interface, &header, packet),
-            Disposition::Deliver { to_many } => {
-                if to_many {
+            Disposition::Deliver(audience) => {
+                if audience == Audience::Many {
                     self.forward_broadcast(cx, link, incoming, &header, packet);
                 }
-                self.deliver(cx, link, interface, &header, packet, to_many)
+                self.deliver(cx, link, interface, &header, packet, audience)
             }
         }
     }
 
     #[inline]
-    fn determine_disposition(&self, cx: &Context, header: &Header, incoming: &Incoming) -> Disposition {
+    fn determine_disposition(
+        &self,
+        cx: &Context,
+        header: &Header,
+        incoming: &Incoming,
+        packet: &Received,
+    ) -> Disposition {
         let foreign = !incoming.looped;
         let source = IpAddr::V4(header.source);
         // A packet of ours that comes back, or one that would make us answer ourselves, is nobody's.
@@ -101,29 +118,46 @@ impl Inet {
         if !self.is_source_plausible(cx, incoming, header.source) {
             return Disposition::Drop(DropReason::Ipv4ReversePath);
         }
-        let destination = IpAddr::V4(header.destination);
         // 127/8 stays inside a host (RFC 1122 section 3.2.1.3).
         if foreign && header.destination.is_loopback() {
             return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
         }
-        let ours = self.addresses.is_ours(destination) || header.destination.is_loopback();
-        let to_many = !ours && self.is_to_many(header);
-        if !to_many && !ours {
+        let port = determine_port(header, packet);
+        let Some(audience) = self.determine_audience(cx, incoming.interface, header, port) else {
             let forwards = cx.config.forwarding && foreign;
             return if forwards { Disposition::Forward } else { Disposition::Drop(DropReason::Ipv4NotForUs) };
-        }
+        };
         // A unicast packet in a broadcast frame is not to be answered (RFC 1122 section 3.3.6).
-        if incoming.to_group && !to_many {
+        if incoming.to_group && audience != Audience::Many {
             return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
         }
         match determine_option_fault(&header.options) {
             Some(reason) => Disposition::Drop(reason),
             None if header.more_fragments || header.fragment_offset != 0 => Disposition::Reassemble,
-            None => Disposition::Deliver { to_many },
+            None => Disposition::Deliver(audience),
         }
     }
 
-    /// A whole packet for us: to the transport it names.
+    /// Whom a packet is for; none if it is neither for us nor for a socket that takes what is not.
+    #[inline]
+    fn determine_audience(
+        &self,
+        cx: &Context,
+        interface: u32,
+        header: &Header,
+        port: Option<u16>,
+    ) -> Option<Audience> {
+        let destination = IpAddr::V4(header.destination);
+        if self.addresses.is_ours(destination) || header.destination.is_loopback() {
+            return Some(Audience::Us);
+        }
+        if self.is_to_many(header) {
+            return Some(Audience::Many);
+        }
+        cx.foreign.admits(interface, destination, header.protocol, port).then_some(Audience::Foreign)
+    }
+
+    /// A whole packet that we take: to the transport it names.
     fn deliver(
         &mut self,
         cx: &mut Context,
@@ -131,20 +165,27 @@ impl Inet {
         interface: u32,
         header: &Header,
         packet: &mut Received,
-        to_many: bool,
+        audience: Audience,
     ) -> Option<Delivery> {
-        cx.count(Counter::IpDelivered);
+        let foreign = audience == Audience::Foreign;
+        cx.count(if foreign { Counter::IpForeign } else { Counter::IpDelivered });
         packet.advance(header.header_len());
         match header.protocol {
-            Protocol::UDP => super::udp::receive(cx, interface, header, packet, to_many),
-            Protocol::TCP if !to_many => super::tcp::segment::receive(cx, interface, header, packet),
-            Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, to_many),
+            Protocol::UDP => super::udp::receive(cx, interface, header, packet, audience),
+            Protocol::TCP if audience != Audience::Many => {
+                super::tcp::segment::receive(cx, interface, header, packet, foreign)
+            }
+            Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, audience),
+            _ if foreign => {
+                cx.drop_received(interface, DropReason::Ipv4NotForUs, packet);
+                None
+            }
             _ => {
                 cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, packet);
                 if let Some(statistics) = cx.statistics.interface_mut(interface) {
                     statistics.counters.unknown_protocol += 1;
                 }
-                if !to_many {
+                if audience == Audience::Us {
                     self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, packet);
                 }
                 None
@@ -174,7 +215,14 @@ impl Inet {
             Input::Complete { header, payload } => {
                 cx.count(Counter::IpReassembled);
                 *packet = rebuilt(&header, &payload);
-                self.deliver(cx, link, interface, &header, packet, self.is_to_many(&header))
+                // Whoever wanted the first fragment may have left meanwhile.
+                let Some(audience) =
+                    self.determine_audience(cx, interface, &header, determine_port(&header, packet))
+                else {
+                    cx.drop_received(interface, DropReason::Ipv4NotForUs, packet);
+                    return None;
+                };
+                self.deliver(cx, link, interface, &header, packet, audience)
             }
         }
     }
@@ -319,6 +367,14 @@ fn parse(packet: &Received) -> Result<Header, DropReason> {
     }
     // The payload may lie in further slices, so the length is held against all of them.
     if usize::from(header.total_len) > packet.len() { Err(DropReason::Ipv4Truncated) } else { Ok(header) }
+}
+
+/// The port that a whole packet is for, if its protocol has any.
+fn determine_port(header: &Header, packet: &Received) -> Option<u16> {
+    let whole = !header.more_fragments && header.fragment_offset == 0;
+    let has_ports = whole && matches!(header.protocol, Protocol::TCP | Protocol::UDP);
+    let ports = packet.bytes().get(header.header_len()..)?.first_chunk::<4>().filter(|_| has_ports)?;
+    Some(u16::from_be_bytes([ports[2], ports[3]]))
 }
 
 /// Sources that no host on a wire has (RFC 1122 section 3.2.1.3, RFC 6890).

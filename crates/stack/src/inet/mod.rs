@@ -66,8 +66,8 @@ pub(crate) enum Delivery {
         interface: u32,
         source: SocketAddr,
         destination: SocketAddr,
-        /// Whether it was sent to many.
-        to_many: bool,
+        /// Whom it was sent to.
+        audience: ipv4::Audience,
         ttl: u8,
         tos: u8,
     },

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use rumpnet_proto::{Counter, DropReason};
 use rumpnet_wire::{ip, ip::Protocol, ipv4, udp::Header};
 
-use super::Delivery;
+use super::{Delivery, ipv4::Audience};
 use crate::{
     buffer::{Checksum, Frame, Gso, GsoKind, Offload, Payload, Received},
     context::Context,
@@ -21,11 +21,11 @@ pub(super) fn receive(
     interface: u32,
     network: &ipv4::Header,
     packet: &mut Received,
-    to_many: bool,
+    audience: Audience,
 ) -> Option<Delivery> {
     let datagrams = packet.segments(Header::LEN) as u64;
     cx.add(Counter::UdpReceived, datagrams);
-    if to_many {
+    if audience == Audience::Many {
         cx.add(Counter::UdpBroadcastReceived, datagrams);
     }
     let (source, destination) = (IpAddr::V4(network.source), IpAddr::V4(network.destination));
@@ -38,7 +38,7 @@ pub(super) fn receive(
             interface,
             source: SocketAddr::new(source, source_port),
             destination: SocketAddr::new(destination, destination_port),
-            to_many,
+            audience,
             ttl: network.ttl,
             tos: network.tos,
         }),

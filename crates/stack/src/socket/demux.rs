@@ -1,7 +1,9 @@
-//! Which datagram socket a packet is for: connected, then bound to the address, then bound to the port alone.
+//! Which datagram socket a packet is for: connected, then bound to the address, then bound to the port alone, then one that hears any
+//! address.
 //!
 //! Each step is one look-up in a hash table, whatever the number of sockets.
 
+use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
@@ -16,6 +18,8 @@ pub(super) struct Demux {
     bound: HashMap<SocketAddr, Option<SocketId>, TableHasher>,
     /// How many sockets use each port, by any address.
     ports: HashMap<u16, u32, TableHasher>,
+    /// Sockets that hear any address, by interface and port; those of port 0 hear any port.
+    any: BTreeMap<(u32, u16), SocketId>,
 }
 
 impl Demux {
@@ -24,14 +28,46 @@ impl Demux {
             connected: HashMap::with_hasher(random.table_hasher()),
             bound: HashMap::with_hasher(random.table_hasher()),
             ports: HashMap::with_hasher(random.table_hasher()),
+            any: BTreeMap::new(),
         }
     }
 
-    /// The socket for a datagram to `local` from `remote`.
-    pub(super) fn find(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketId> {
+    /// The socket for a datagram to `local` from `remote`, which came by an interface; a port of all our addresses is none of a foreign one.
+    pub(super) fn find(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        (interface, foreign): (u32, bool),
+    ) -> Option<SocketId> {
         self.find_connected(local, remote)
             .or_else(|| self.bound.get(&local).copied().flatten())
-            .or_else(|| self.bound.get(&any(local)).copied().flatten())
+            .or_else(|| self.bound.get(&any(local)).copied().flatten().filter(|_| !foreign))
+            .or_else(|| self.find_any(interface, local.port()))
+    }
+
+    fn find_any(&self, interface: u32, port: u16) -> Option<SocketId> {
+        if self.any.is_empty() {
+            return None;
+        }
+        self.any.get(&(interface, port)).or_else(|| self.any.get(&(interface, 0))).copied()
+    }
+
+    /// Lets a socket hear any address; false if there is one at that port already.
+    pub(super) fn bind_any(&mut self, interface: u32, port: u16, id: SocketId) -> bool {
+        let free = !self.any.contains_key(&(interface, port));
+        if free {
+            self.any.insert((interface, port), id);
+        }
+        free
+    }
+
+    pub(super) fn unbind_any(&mut self, interface: u32, port: u16) {
+        self.any.remove(&(interface, port));
+    }
+
+    /// One of the sockets that hear any address by an interface; none if there are no more.
+    pub(super) fn next_any(&self, interface: u32) -> Option<SocketId> {
+        self.any.range((interface, 0)..=(interface, u16::MAX)).next().map(|(_, id)| *id)
     }
 
     pub(super) fn find_connected(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketId> {

@@ -20,6 +20,7 @@ use crate::{
     inet::{
         Delivery, Inet,
         icmp::{ErrorKind, ErrorReport, Offender, errno_of},
+        ipv4::Audience,
     },
     link::Link,
     random::Random,
@@ -44,7 +45,7 @@ pub struct Datagram {
     pub segment: Option<u16>,
     /// Who sent it.
     pub source: SocketAddr,
-    /// To which of our addresses, or to which group.
+    /// To which of our addresses, or to which group; with an any-address socket it may be no address of ours.
     pub destination: SocketAddr,
     /// The interface it came by.
     pub interface: u32,
@@ -86,9 +87,10 @@ impl Sockets {
         packet: &mut Received,
     ) {
         match delivery {
-            Delivery::Udp { interface, source, destination, to_many, ttl, tos } => {
-                let Some(id) = self.demux.find(destination, source) else {
-                    return refuse(cx, link, inet, interface, to_many, packet);
+            Delivery::Udp { interface, source, destination, audience, ttl, tos } => {
+                let foreign = audience == Audience::Foreign;
+                let Some(id) = self.demux.find(destination, source, (interface, foreign)) else {
+                    return refuse(cx, link, inet, (interface, audience), packet);
                 };
                 let (segment, received) = (packet.offload.gso.map(|gso| gso.size), cx.now);
                 let about = Datagram {
@@ -193,17 +195,19 @@ impl Sockets {
     }
 }
 
-/// Nobody listens there: counted, and said to the sender unless it asked many.
+/// Nobody listens there: counted, and said to the sender unless it asked many, or somebody else.
 fn refuse(
     cx: &mut Context,
     link: &mut Link,
     inet: &mut Inet,
-    interface: u32,
-    to_many: bool,
+    (interface, audience): (u32, Audience),
     packet: &Received,
 ) {
+    if audience == Audience::Foreign {
+        return cx.drop_received(interface, DropReason::Ipv4NotForUs, packet);
+    }
     cx.drop_received(interface, DropReason::UdpNoSocket, packet);
-    if !to_many {
+    if audience == Audience::Us {
         inet.send_icmp_error(cx, link, ErrorKind::PortUnreachable, packet);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     buffer::{Charge, Payload},
     context::Context,
     endpoint::Readiness,
+    foreign::may_be_held,
     inet::{
         Inet,
         ipv4::Outgoing,
@@ -27,6 +28,8 @@ use crate::{
 /// One UDP socket.
 pub(super) struct UdpSocket {
     local: Option<SocketAddr>,
+    /// The interface by which it hears any address.
+    any: Option<u32>,
     remote: Option<SocketAddr>,
     receive_queue: VecDeque<(Datagram, usize)>,
     receive_bytes: usize,
@@ -40,6 +43,8 @@ pub(super) struct UdpSocket {
     ttl: Option<u8>,
     tos: u8,
     may_broadcast: bool,
+    /// Whether it may have an address that is not ours.
+    bind_any: bool,
     /// Whether it stands in the dirty list, or its news was not taken yet.
     pub(super) announced: bool,
 }
@@ -57,6 +62,8 @@ pub enum SocketOption {
     ReceiveBuffer(u32),
     /// SO_SNDBUF: payload that may wait to be sent, in bytes.
     SendBuffer(u32),
+    /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
+    BindAny(bool),
 }
 
 /// A datagram to be sent, or a train of datagrams to one destination.
@@ -68,6 +75,8 @@ pub struct UdpSend {
     pub segment: Option<u16>,
     /// To whom; the connected peer if absent.
     pub destination: Option<SocketAddr>,
+    /// From whom, which an any-address socket alone may say; its port, of the address that reaches the destination, if absent.
+    pub source: Option<SocketAddr>,
 }
 
 /// The first of the ports that are given to sockets that name none (IANA's dynamic ports, RFC 6056 section 3.2).
@@ -127,6 +136,11 @@ impl UdpSocket {
         Some(datagram)
     }
 
+    /// The address that is held for it as if it were ours.
+    fn held_address(&self) -> Option<SocketAddr> {
+        self.local.filter(|local| self.bind_any && !local.ip().is_unspecified())
+    }
+
     fn readiness(&self) -> Readiness {
         Readiness {
             readable: !self.receive_queue.is_empty() || self.error.is_some(),
@@ -146,6 +160,9 @@ impl UdpSocket {
             SocketOption::ReceiveBuffer(bytes) => {
                 self.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize
             }
+            // What is held for an address is let go by the same rule.
+            SocketOption::BindAny(_) if self.local.is_some() => return Err(Errno::Inval),
+            SocketOption::BindAny(on) => self.bind_any = on,
             SocketOption::SendBuffer(bytes) => self.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
         }
         Ok(())
@@ -157,6 +174,7 @@ impl Sockets {
     pub(crate) fn open_udp(&mut self, cx: &Context) -> Result<SocketId, Errno> {
         let socket = UdpSocket {
             local: None,
+            any: None,
             remote: None,
             receive_queue: VecDeque::new(),
             receive_bytes: 0,
@@ -169,6 +187,7 @@ impl Sockets {
             ttl: None,
             tos: 0,
             may_broadcast: false,
+            bind_any: false,
             announced: false,
         };
         self.udp.insert(socket).map_err(|_| Errno::NFile)
@@ -187,7 +206,8 @@ impl Sockets {
             return Err(Errno::Inval);
         }
         let IpAddr::V4(address) = local.ip() else { return Err(Errno::AfNoSupport) };
-        let usable = address.is_unspecified()
+        let usable = (socket.bind_any && may_be_held(local.ip()))
+            || address.is_unspecified()
             || address.is_loopback()
             || address.is_multicast()
             || inet.addresses.is_ours(local.ip())
@@ -199,8 +219,49 @@ impl Sockets {
         self.demux.bind(local, id);
         if let Some(socket) = self.udp.value_mut(id) {
             socket.local = Some(local);
+            socket.held_address().into_iter().for_each(|address| cx.foreign.hold(Protocol::UDP, address));
         }
         Ok(local)
+    }
+
+    /// Lets a socket hear every unicast datagram, and every broadcast that nobody else wants, that comes by an interface to a port, or for 0 to
+    /// any. EINVAL if bound already, EADDRINUSE.
+    pub(crate) fn bind_udp_any(
+        &mut self,
+        cx: &mut Context,
+        id: SocketId,
+        interface: u32,
+        port: u16,
+    ) -> Result<(), Errno> {
+        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        if socket.local.is_some() {
+            return Err(Errno::Inval);
+        }
+        if !self.demux.bind_any(interface, port, id) {
+            return Err(Errno::AddrInUse);
+        }
+        socket.local = Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        socket.any = Some(interface);
+        cx.foreign.hear(interface, Protocol::UDP, port);
+        Ok(())
+    }
+
+    /// An interface is gone: one of the sockets that hear any address by it is bound no more, and learns why; false if there is none.
+    pub(crate) fn deafen_next(&mut self, cx: &mut Context, interface: u32) -> bool {
+        let Some(id) = self.demux.next_any(interface) else { return false };
+        self.unbind_any(cx, id);
+        self.set_error(id, Some(Errno::Nxio));
+        true
+    }
+
+    fn unbind_any(&mut self, cx: &mut Context, id: SocketId) {
+        let Some(socket) = self.udp.value_mut(id) else { return };
+        if let Some(interface) = socket.any.take()
+            && let Some(local) = socket.local.take()
+        {
+            self.demux.unbind_any(interface, local.port());
+            cx.foreign.unhear(interface, Protocol::UDP, local.port());
+        }
     }
 
     /// The port wanted, or a free one drawn at random (RFC 6056 section 3.3.2).
@@ -226,6 +287,9 @@ impl Sockets {
         remote: SocketAddr,
     ) -> Result<(), Errno> {
         let socket = self.udp.value(id).ok_or(Errno::BadF)?;
+        if socket.any.is_some() {
+            return Err(Errno::OpNotSupp);
+        }
         if remote.port() == 0 || remote.ip().is_unspecified() {
             return Err(Errno::AddrNotAvail);
         }
@@ -240,10 +304,12 @@ impl Sockets {
         self.disconnect_udp(id);
         let local = SocketAddr::new(path.source, port);
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
+        socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
         self.demux.unbind(socket.local.unwrap_or(local));
         self.demux.connect(local, remote, id);
         socket.local = Some(local);
         socket.remote = Some(remote);
+        socket.held_address().into_iter().for_each(|address| cx.foreign.hold(Protocol::UDP, address));
         Ok(())
     }
 
@@ -297,15 +363,16 @@ impl Sockets {
             socket.send_waits = true;
             return Err(Errno::Again);
         }
-        let bound = socket.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let named = determine_source(socket, &send)?;
+        let bound = named.or(socket.local).map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
         let may_broadcast = socket.may_broadcast;
         let path = match *known {
-            Some((to, path)) if to == destination => path,
+            Some((to, path)) if to == destination && bound.is_none_or(|bound| bound == path.source) => path,
             _ => determine_allowed_path(cx, link, inet, destination.ip(), bound, may_broadcast)
                 .inspect_err(|errno| count_refusal(cx, *errno))?,
         };
         *known = Some((destination, path));
-        let port = match socket.local {
+        let port = match named.or(socket.local) {
             Some(local) => local.port(),
             None => {
                 self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port()
@@ -364,9 +431,11 @@ impl Sockets {
     }
 
     /// Closes a socket; what it has queued to receive is lost, what waits at a port is still sent.
-    pub(crate) fn close_udp(&mut self, id: SocketId) -> Result<(), Errno> {
+    pub(crate) fn close_udp(&mut self, cx: &mut Context, id: SocketId) -> Result<(), Errno> {
         self.disconnect_udp(id);
+        self.unbind_any(cx, id);
         let socket = self.udp.remove(id).ok_or(Errno::BadF)?;
+        socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
         if let Some(local) = socket.local {
             self.demux.unbind(local);
         }
@@ -448,6 +517,17 @@ fn determine_destination(socket: &UdpSocket, send: &UdpSend) -> Result<SocketAdd
         (None, Some(destination)) if destination.port() == 0 => Err(Errno::AddrNotAvail),
         (None, Some(destination)) => Ok(destination),
         (None, None) => Err(Errno::DestAddrReq),
+    }
+}
+
+/// From whom a datagram says that it is: EINVAL for a socket that may not say it, EADDRNOTAVAIL for what no host has, and for a socket of any port
+/// that says nothing.
+fn determine_source(socket: &UdpSocket, send: &UdpSend) -> Result<Option<SocketAddr>, Errno> {
+    match send.source {
+        Some(_) if socket.any.is_none() => Err(Errno::Inval),
+        Some(source) if source.port() == 0 || !may_be_held(source.ip()) => Err(Errno::AddrNotAvail),
+        None if socket.local.is_some_and(|local| local.port() == 0) => Err(Errno::AddrNotAvail),
+        source => Ok(source),
     }
 }
 

@@ -125,7 +125,7 @@ impl Outside {
         to: Ipv4Addr,
     ) -> Result<usize, rumpnet_proto::Errno> {
         let payload = vec![7; len].into();
-        let send = UdpSend { payload, segment: None, destination: Some((to, 9).into()) };
+        let send = UdpSend { payload, segment: None, destination: Some((to, 9).into()), source: None };
         self.stack.udp_send(self.now, socket, [send])
     }
 

@@ -14,7 +14,7 @@ pub(super) const VISITED_AT_ONCE: u32 = 64;
 /// What is left to be done.
 #[derive(Default)]
 pub(super) struct Chores {
-    /// Established, and their listeners are gone: to be reset.
+    /// Established or held, and their listeners are gone: to be reset or dropped.
     abandoned: VecDeque<VecDeque<Key>>,
     /// They were listed to send at a port that was closed.
     unlisted: VecDeque<VecDeque<Key>>,
@@ -56,6 +56,10 @@ impl Tcp {
             && let Some(key) = next_of(&mut self.chores.abandoned)
         {
             budget -= 1;
+            if self.is_held(key) {
+                self.drop_held(cx, key);
+                continue;
+            }
             if let Some(connection) = self.connection_mut(key) {
                 connection.listener = None;
             }
@@ -73,11 +77,12 @@ impl Tcp {
         self.visit_for_drain(cx, link, inet, budget);
     }
 
-    /// Nobody accepts what waits at a listener: it is reset from now on.
+    /// Nobody accepts what waits at a listener: it is reset from now on, or dropped if it was never answered.
     pub(super) fn abandon_waiting(&mut self, listener: Key) {
         if let Some(listener) = self.listener_mut(listener) {
             let waiting = core::mem::take(&mut listener.accepted);
-            self.chores.abandoned.push_back(waiting);
+            let flows = core::mem::take(&mut listener.flows);
+            self.chores.abandoned.extend([waiting, flows]);
         }
     }
 

@@ -112,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) reno: bool,
     /// Whether our SYN asks for explicit congestion notification.
     pub(crate) ecn: bool,
+    /// Whether its address may be one that is not ours.
+    pub(crate) bind_any: bool,
 }
 
 /// One connection.
@@ -123,6 +125,8 @@ pub(crate) struct Connection {
     pub(crate) settings: Settings,
     /// The listener that will accept it.
     pub(crate) listener: Option<Key>,
+    /// Whether the peer began it.
+    pub(crate) passive: bool,
     /// Nobody holds it any more.
     pub(crate) orphan: bool,
     /// At the end of the kernel: its peer has not got everything yet.
@@ -250,6 +254,7 @@ impl Connection {
             state,
             settings,
             listener: None,
+            passive: false,
             orphan: false,
             draining: false,
             error: None,

@@ -29,12 +29,14 @@ pub(super) struct Demux {
     hasher: PeerTableHasher,
     /// Sockets that hold a local address without a peer: bound or listening.
     bound: BTreeMap<(u16, IpAddr), Key>,
+    /// Listeners to any address, by interface and port; those of port 0 hear any port.
+    any: BTreeMap<(u32, u16), Key>,
 }
 
 impl Demux {
     pub(super) fn new(random: &mut Random) -> Self {
         let hasher = PeerTableHasher::new(random.next_seed());
-        Self { connections: HashTable::new(), hasher, bound: BTreeMap::new() }
+        Self { connections: HashTable::new(), hasher, bound: BTreeMap::new(), any: BTreeMap::new() }
     }
 
     /// The connection of a pair of addresses; `pair_of` tells those of a key.
@@ -43,10 +45,33 @@ impl Demux {
         self.connections.find(hash, |key| pair_of(*key) == Some(pair)).copied()
     }
 
-    /// Who is bound to an address, exactly or by any.
-    pub(super) fn bound(&self, local: SocketAddr) -> Option<Key> {
+    /// Who is bound to an address, exactly or by all of ours; a foreign one is none of those.
+    pub(super) fn bound(&self, local: SocketAddr, foreign: bool) -> Option<Key> {
         let at = |address| self.bound.get(&(local.port(), address)).copied();
-        at(local.ip()).or_else(|| at(any(local.ip())))
+        at(local.ip()).or_else(|| at(any(local.ip())).filter(|_| !foreign))
+    }
+
+    /// Who listens to any address at a port that a segment came for by an interface.
+    pub(super) fn any(&self, interface: u32, port: u16) -> Option<Key> {
+        self.any.get(&(interface, port)).or_else(|| self.any.get(&(interface, 0))).copied()
+    }
+
+    /// Lets a listener hear any address; false if there is one at that port already.
+    pub(super) fn bind_any(&mut self, interface: u32, port: u16, key: Key) -> bool {
+        let free = !self.any.contains_key(&(interface, port));
+        if free {
+            self.any.insert((interface, port), key);
+        }
+        free
+    }
+
+    pub(super) fn unbind_any(&mut self, interface: u32, port: u16) {
+        self.any.remove(&(interface, port));
+    }
+
+    /// One of the listeners to any address by an interface; none if there are no more.
+    pub(super) fn next_any(&self, interface: u32) -> Option<Key> {
+        self.any.range((interface, 0)..=(interface, u16::MAX)).next().map(|(_, key)| *key)
     }
 
     /// Whether nobody holds an address that `local` would collide with.

@@ -86,7 +86,7 @@ impl Tcp {
                     self.tell(key);
                     self.settle(cx, link, inet, key);
                 }
-                Some(Socket::Idle { .. }) | None => {}
+                Some(Socket::Idle { .. } | Socket::Held(_)) | None => {}
             }
         }
         self.end_drain(cx);

@@ -425,6 +425,7 @@ mod tests {
 
     fn segment(sequence: u32, len: u32) -> Segment {
         Segment {
+            foreign: false,
             source: SocketAddr::from(([10, 0, 0, 1], 1)),
             destination: SocketAddr::from(([10, 0, 0, 2], 2)),
             interface: 1,

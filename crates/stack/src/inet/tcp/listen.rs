@@ -32,9 +32,17 @@ const UNTOLD_MSS: u16 = 536;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) local: SocketAddr,
+    /// The interface by which it hears any address; without one its `local` is bound.
+    pub(super) any: Option<u32>,
     pub(super) settings: Settings,
     /// Connections that wait to be accepted, the oldest first.
     pub(super) accepted: VecDeque<Key>,
+    /// Requests to an any-address listener that nobody has taken yet, the oldest first.
+    pub(super) flows: VecDeque<Key>,
+    /// Those, and the ones that were taken and are not decided.
+    pub(super) held: u32,
+    /// Its interface is gone.
+    pub(super) deaf: bool,
     /// Handshakes under way.
     pub(super) embryos: u32,
     pub(super) backlog: u32,
@@ -45,9 +53,30 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    pub(super) const fn new(local: SocketAddr, any: Option<u32>, settings: Settings, backlog: u32) -> Self {
+        Self {
+            local,
+            any,
+            settings,
+            accepted: VecDeque::new(),
+            flows: VecDeque::new(),
+            held: 0,
+            deaf: false,
+            embryos: 0,
+            backlog,
+            cookie_sent: None,
+            announced: false,
+        }
+    }
+
     /// Nobody accepts what waits.
     fn has_no_place(&self) -> bool {
         self.accepted.len() as u32 >= self.backlog
+    }
+
+    /// As many requests are held as may be; the next one is the victim, and its peer will repeat it.
+    pub(super) const fn holds_enough(&self) -> bool {
+        self.held >= self.backlog
     }
 
     /// More handshakes are under way than can come to anything soon: perhaps forged ones.
@@ -96,6 +125,12 @@ impl Tcp {
         }
         let ending = self.is_draining();
         let Some(queue) = self.listener_mut(listener) else { return };
+        if queue.any.is_some() {
+            if ending || !self.hold(cx, listener, segment) {
+                cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
+            }
+            return;
+        }
         let (full, flooded) = (ending || queue.has_no_place(), queue.is_flooded());
         if flooded && !full {
             return self.send_cookie(cx, link, inet, listener, segment);
@@ -119,20 +154,27 @@ impl Tcp {
         let Some(settings) = self.listener_mut(listener).map(|listener| listener.settings) else {
             return false;
         };
-        let iss = self.initial_sequence(cx.now, local, remote);
-        let offset = self.timestamp_offset(local, remote);
-        let mut connection =
-            Connection::new(local, remote, State::SynReceived, settings, iss, path.mtu, cx.now);
-        connection.learn_from_syn((segment.sequence, segment.window), &segment.options, offset, cx.now);
-        connection.agree_on_ecn(segment);
+        let mut connection = self.embryo(cx.now, settings, path.mtu, segment);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
-        self.enter_connection(key);
+        self.enter_connection(cx, key);
         if let Some(listener) = self.listener_mut(listener) {
             listener.embryos += 1;
         }
         self.settle(cx, link, inet, key);
         true
+    }
+
+    /// The connection in SYN-RECEIVED that a SYN begins.
+    pub(super) fn embryo(&self, now: Instant, settings: Settings, mtu: u32, syn: &Segment) -> Connection {
+        let (local, remote) = (syn.destination, syn.source);
+        let iss = self.initial_sequence(now, local, remote);
+        let offset = self.timestamp_offset(local, remote);
+        let mut connection = Connection::new(local, remote, State::SynReceived, settings, iss, mtu, now);
+        connection.learn_from_syn((syn.sequence, syn.window), &syn.options, offset, now);
+        connection.agree_on_ecn(syn);
+        connection.passive = true;
+        connection
     }
 
     /// Answers a SYN without keeping anything of it: as the connection would that it asks for, but with a cookie for its number.
@@ -206,12 +248,13 @@ impl Tcp {
         let mut connection =
             Connection::new(local, remote, State::SynReceived, settings, cookie, path.mtu, now);
         self.recall_options(&mut connection, segment, mss);
+        connection.passive = true;
         connection.syn_due = false;
         connection.snd_nxt = cookie + 1;
         connection.advertise(true);
         connection.listener = Some(listener);
         let Ok(key) = self.sockets.insert(Socket::Connection(Box::new(connection))) else { return false };
-        self.enter_connection(key);
+        self.enter_connection(cx, key);
         if let Some(listener) = self.listener_mut(listener) {
             listener.embryos += 1;
         }
@@ -258,6 +301,7 @@ impl Tcp {
         let Some(connection) = self.connection_mut(key) else { return };
         connection.arm_keepalive();
         match connection.listener {
+            None if connection.passive => cx.count(Counter::TcpAccepted),
             None => cx.count(Counter::TcpConnected),
             Some(listener) => {
                 cx.count(Counter::TcpAccepted);

@@ -16,6 +16,7 @@ mod demux;
 mod drain;
 mod ecn;
 mod errors;
+mod flow;
 mod input;
 mod listen;
 mod options;
@@ -57,12 +58,14 @@ use crate::{
 use chores::Chores;
 use connection::Connection;
 use demux::{Demux, Pair};
+use flow::{Held, release};
 use input::Verdict;
 use listen::Listener;
 use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
 pub use drain::{Resets, Undelivered};
+pub use flow::Flow;
 pub use options::{TcpOption, TcpSettings};
 pub use report::{TcpInfo, TcpQueues};
 pub use user::{SendMode, Shutdown};
@@ -79,6 +82,8 @@ enum Socket {
         settings: Box<Settings>,
     },
     Listener(Box<Listener>),
+    /// A connection request to an any-address listener, not decided yet.
+    Held(Box<Held>),
     Connection(Box<Connection>),
 }
 
@@ -126,6 +131,7 @@ impl Tcp {
                 receive_fixed: false,
                 reno: false,
                 ecn: config.tcp_ecn,
+                bind_any: false,
             },
         }
     }
@@ -150,11 +156,12 @@ impl Tcp {
     }
 
     /// Lets segments find a connection.
-    fn enter_connection(&mut self, key: Key) {
+    fn enter_connection(&mut self, cx: &mut Context, key: Key) {
         let Self { sockets, demux, .. } = self;
         if let Some(pair) = pair_of(sockets, key) {
             demux.connect(pair, key, |known| pair_of(sockets, known));
         }
+        self.hold_address(cx, key);
     }
 
     /// A segment has come in; the cursor of `packet` is at its payload.
@@ -171,6 +178,9 @@ impl Tcp {
         let Some(key) = found else {
             return self.receive_for_nobody(cx, link, inet, segment, packet);
         };
+        if self.is_held(key) {
+            return self.receive_for_held(cx, link, inet, key, segment, packet);
+        }
         if self.has_no_place(key, segment) {
             return cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
         }
@@ -234,8 +244,14 @@ impl Tcp {
         segment: &Segment,
         packet: &Received,
     ) {
-        let listener = self.demux.bound(segment.destination).filter(|key| self.is_listener(*key));
+        let bound = self.demux.bound(segment.destination, segment.foreign);
+        let any = || self.demux.any(segment.interface, segment.destination.port());
+        let listener = bound.or_else(any).filter(|key| self.is_listener(*key));
         match listener {
+            // A router that does not forward has nothing to say of what is not for it.
+            None if segment.foreign => {
+                cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet)
+            }
             Some(key) if !segment.has(Flags::RST) => {
                 self.receive_for_listener(cx, link, inet, key, segment, packet);
             }
@@ -320,9 +336,11 @@ impl Tcp {
         let Some(connection) = self.connection_mut(key) else { return };
         let (local, remote, orphan) = (connection.local, connection.remote, connection.orphan);
         let embryo = connection.listener.is_some();
+        let held = connection.settings.held_address(local);
         let timer = connection.timer.take();
         timer.map(|timer| cx.timers.cancel(timer));
         self.demux.disconnect((local, remote), key);
+        held.into_iter().for_each(|address| cx.foreign.release(Protocol::TCP, address));
         if orphan || embryo {
             self.remove(cx, key);
         } else {
@@ -359,6 +377,9 @@ impl Tcp {
     /// A connection's deadline has come.
     pub(crate) fn on_timer(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
         let now = cx.now;
+        if self.is_held(key) {
+            return self.on_held_too_long(cx, key);
+        }
         let Some(connection) = self.connection_mut(key) else { return };
         connection.timer = None;
         let before = (connection.readiness(), connection.expirations);
@@ -454,6 +475,7 @@ impl Tcp {
         let told = match self.sockets.value_mut(key) {
             Some(Socket::Connection(connection)) => &mut connection.announced,
             Some(Socket::Listener(listener)) => &mut listener.announced,
+            Some(Socket::Held(held)) => &mut held.announced,
             Some(Socket::Idle { .. }) | None => return,
         };
         if !core::mem::replace(told, true) {
@@ -471,6 +493,7 @@ impl Tcp {
         match self.sockets.value_mut(key) {
             Some(Socket::Connection(connection)) => connection.announced = false,
             Some(Socket::Listener(listener)) => listener.announced = false,
+            Some(Socket::Held(held)) => held.announced = false,
             Some(Socket::Idle { .. }) | None => {}
         }
     }
@@ -482,14 +505,19 @@ impl Tcp {
                 connection.timer.map(|timer| cx.timers.cancel(timer));
                 if connection.state != State::Closed {
                     self.demux.disconnect((connection.local, connection.remote), key);
+                    release(cx, &connection.settings, connection.local);
                 }
                 self.on_embryo_gone(key, connection.listener);
                 if connection.draining {
                     self.on_drained(cx);
                 }
             }
-            Some(Socket::Listener(listener)) => self.demux.unbind(listener.local),
-            Some(Socket::Idle { local: Some(local), .. }) => self.demux.unbind(local),
+            Some(Socket::Listener(listener)) => self.on_listener_gone(cx, &listener),
+            Some(Socket::Held(held)) => self.on_held_gone(cx, key, &held),
+            Some(Socket::Idle { local: Some(local), settings }) => {
+                self.demux.unbind(local);
+                release(cx, &settings, local);
+            }
             Some(Socket::Idle { local: None, .. }) | None => {}
         }
     }
@@ -527,6 +555,7 @@ fn write_pair(hasher: &mut SipHasher24, local: SocketAddr, remote: SocketAddr) {
 fn pair_of(sockets: &Slab<Socket>, key: Key) -> Option<Pair> {
     match sockets.value(key)? {
         Socket::Connection(connection) => Some((connection.local, connection.remote)),
+        Socket::Held(held) => Some((held.syn.destination, held.syn.source)),
         Socket::Idle { .. } | Socket::Listener(_) => None,
     }
 }

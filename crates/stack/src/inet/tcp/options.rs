@@ -36,6 +36,8 @@ pub enum TcpOption {
     SendBuffer(u32),
     /// TCP_CONGESTION: NewReno instead of CUBIC; before the connection only.
     Reno(bool),
+    /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
+    BindAny(bool),
 }
 
 /// The options in force on a socket.
@@ -86,9 +88,11 @@ impl Tcp {
         key: Key,
         option: TcpOption,
     ) -> Result<(), Errno> {
+        let unbound = matches!(self.sockets.value(key), Some(Socket::Idle { local: None, .. }));
         let (settings, connected) = match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Idle { settings, .. } => (&mut **settings, false),
             Socket::Listener(listener) => (&mut listener.settings, false),
+            Socket::Held(held) => (&mut held.settings, false),
             Socket::Connection(connection) => (&mut connection.settings, true),
         };
         match option {
@@ -108,6 +112,8 @@ impl Tcp {
                 settings.receive_fixed = true;
             }
             TcpOption::SendBuffer(bytes) => settings.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER),
+            // What is held for an address is let go by the same rule.
+            TcpOption::BindAny(on) if unbound => settings.bind_any = on,
             TcpOption::Reno(on) if !connected => settings.reno = on,
             _ => return Err(Errno::Inval),
         }
@@ -124,6 +130,7 @@ impl Tcp {
         let (settings, receive_buffer) = match self.sockets.value(key).ok_or(Errno::BadF)? {
             Socket::Idle { settings, .. } => (&**settings, settings.receive_limit),
             Socket::Listener(listener) => (&listener.settings, listener.settings.receive_limit),
+            Socket::Held(held) => (&held.settings, held.settings.receive_limit),
             Socket::Connection(connection) => (&connection.settings, connection.receive_limit),
         };
         Ok(TcpSettings {

@@ -2,7 +2,7 @@
 
 use rumpnet_proto::{ConnectionReport, Errno, SocketReport, TcpState, Transport};
 
-use super::{Socket, Tcp, connection::Connection, listen::Listener};
+use super::{Socket, Tcp, connection::Connection, flow::Held, listen::Listener};
 use crate::slab::Key;
 
 /// What is known of a connection (TCP_INFO).
@@ -50,6 +50,7 @@ impl Socket {
         let (local, state) = match self {
             Self::Connection(connection) => return connection.report(),
             Self::Listener(listener) => return listener.report(),
+            Self::Held(held) => return held.report(),
             Self::Idle { local, .. } => (*local, TcpState::Closed),
         };
         SocketReport { local, ..empty(state) }
@@ -60,10 +61,18 @@ impl Listener {
     fn report(&self) -> SocketReport {
         SocketReport {
             local: Some(self.local),
-            receive_queue: self.accepted.len() as u32,
+            receive_queue: (self.accepted.len() + self.flows.len()) as u32,
             send_queue: self.backlog,
             ..empty(TcpState::Listen)
         }
+    }
+}
+
+impl Held {
+    fn report(&self) -> SocketReport {
+        let (local, remote) = (Some(self.syn.destination), Some(self.syn.source));
+        let state = if self.ended.is_some() { TcpState::Closed } else { TcpState::SynReceived };
+        SocketReport { local, remote, ..empty(state) }
     }
 }
 

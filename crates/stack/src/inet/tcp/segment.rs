@@ -21,6 +21,8 @@ pub(crate) struct Segment {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
     pub(crate) interface: u32,
+    /// Whether its destination is not ours.
+    pub(crate) foreign: bool,
     pub(crate) sequence: Seq,
     pub(crate) acknowledgment: Seq,
     pub(crate) flags: Flags,
@@ -88,6 +90,7 @@ pub(crate) fn receive(
     interface: u32,
     network: &ipv4::Header,
     packet: &mut Received,
+    foreign: bool,
 ) -> Option<Delivery> {
     let (source, destination) = (IpAddr::V4(network.source), IpAddr::V4(network.destination));
     match parse(packet, source, destination) {
@@ -103,6 +106,7 @@ pub(crate) fn receive(
                 source: SocketAddr::new(source, header.source_port),
                 destination: SocketAddr::new(destination, header.destination_port),
                 interface,
+                foreign,
                 sequence: header.sequence,
                 acknowledgment: header.acknowledgment,
                 flags: header.flags,

@@ -1,6 +1,6 @@
 //! What users ask: socket(2), bind(2), listen(2), connect(2), accept(2), send(2), recv(2), shutdown(2), close(2), options.
 
-use alloc::{boxed::Box, collections::VecDeque};
+use alloc::boxed::Box;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use super::{
     Demux, Socket, Tcp,
     connection::{AckDue, Connection, MAX_WINDOW, State},
     emit,
+    flow::release,
     listen::Listener,
     report::TcpInfo,
     segment::{Outline, Segment},
@@ -19,6 +20,7 @@ use crate::{
     buffer::Payload,
     context::Context,
     endpoint::Readiness,
+    foreign::may_be_held,
     inet::{Inet, route::Scope},
     link::Link,
     slab::Key,
@@ -130,11 +132,12 @@ impl Tcp {
         key: Key,
         wanted: SocketAddr,
     ) -> Result<SocketAddr, Errno> {
-        let Some(Socket::Idle { local: None, .. }) = self.sockets.value(key) else {
+        let Some(Socket::Idle { local: None, settings }) = self.sockets.value(key) else {
             return Err(if self.sockets.contains(key) { Errno::Inval } else { Errno::BadF });
         };
         let IpAddr::V4(address) = wanted.ip() else { return Err(Errno::AfNoSupport) };
-        if !address.is_unspecified() && !address.is_loopback() && !inet.addresses.is_ours(wanted.ip()) {
+        let own = address.is_unspecified() || address.is_loopback() || inet.addresses.is_ours(wanted.ip());
+        if !(own || settings.bind_any && may_be_held(wanted.ip())) {
             return Err(Errno::AddrNotAvail);
         }
         let bound = if wanted.port() == 0 {
@@ -151,6 +154,7 @@ impl Tcp {
         if let Some(Socket::Idle { local, .. }) = self.sockets.value_mut(key) {
             *local = Some(bound);
         }
+        self.hold_address(cx, key);
         Ok(bound)
     }
 
@@ -168,7 +172,7 @@ impl Tcp {
                 listener.backlog = backlog;
                 return Ok(());
             }
-            Socket::Connection(_) => return Err(Errno::Inval),
+            Socket::Connection(_) | Socket::Held(_) => return Err(Errno::Inval),
             Socket::Idle { local: Some(_), .. } => {}
             Socket::Idle { local: None, .. } => {
                 self.bind(cx, inet, key, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
@@ -177,16 +181,7 @@ impl Tcp {
         let socket = self.sockets.value_mut(key).ok_or(Errno::BadF)?;
         if let Socket::Idle { local: Some(local), settings } = socket {
             let (local, settings) = (*local, **settings);
-            let accepted = VecDeque::new();
-            *socket = Socket::Listener(Box::new(Listener {
-                local,
-                settings,
-                accepted,
-                embryos: 0,
-                backlog,
-                cookie_sent: None,
-                announced: false,
-            }));
+            *socket = Socket::Listener(Box::new(Listener::new(local, None, settings, backlog)));
         }
         Ok(())
     }
@@ -207,7 +202,7 @@ impl Tcp {
             Socket::Connection(connection) if connection.state == State::SynSent => {
                 return Err(Errno::Already);
             }
-            Socket::Connection(_) => return Err(Errno::IsConn),
+            Socket::Connection(_) | Socket::Held(_) => return Err(Errno::IsConn),
         };
         if !remote.is_ipv4() {
             return Err(Errno::AfNoSupport);
@@ -234,14 +229,17 @@ impl Tcp {
         if self.find((local, remote)).is_some() {
             return Err(Errno::AddrInUse);
         }
-        bound.into_iter().for_each(|local| self.demux.unbind(local));
+        bound.into_iter().for_each(|local| {
+            self.demux.unbind(local);
+            release(cx, &settings, local);
+        });
         let iss = self.initial_sequence(cx.now, local, remote);
         let mut connection = Connection::new(local, remote, State::SynSent, settings, iss, path.mtu, cx.now);
         connection.first_offset = self.timestamp_offset(local, remote);
         if let Some(socket) = self.sockets.value_mut(key) {
             *socket = Socket::Connection(Box::new(connection));
         }
-        self.enter_connection(key);
+        self.enter_connection(cx, key);
         cx.count(Counter::TcpConnecting);
         self.settle(cx, link, inet, key);
         Ok(())
@@ -372,6 +370,7 @@ impl Tcp {
     ) -> Result<(), Errno> {
         match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Idle { .. } => self.remove(cx, key),
+            Socket::Held(_) => self.drop_held(cx, key),
             Socket::Listener(_) => {
                 self.abandon_waiting(key);
                 self.remove(cx, key);
@@ -416,6 +415,7 @@ impl Tcp {
         Ok(match self.sockets.value(key).ok_or(Errno::BadF)? {
             Socket::Idle { local, .. } => (*local, None),
             Socket::Listener(listener) => (Some(listener.local), None),
+            Socket::Held(held) => (Some(held.syn.destination), Some(held.syn.source)),
             Socket::Connection(connection) => {
                 let connected = connection.state != State::SynSent;
                 (Some(connection.local), connected.then_some(connection.remote))
@@ -442,8 +442,10 @@ impl Tcp {
         match self.sockets.value(key) {
             Some(Socket::Connection(connection)) => connection.readiness(),
             Some(Socket::Listener(listener)) => {
-                Readiness { readable: !listener.accepted.is_empty(), ..Readiness::default() }
+                let readable = !listener.accepted.is_empty() || !listener.flows.is_empty() || listener.deaf;
+                Readiness { readable, ..Readiness::default() }
             }
+            Some(Socket::Held(held)) => held.readiness(),
             Some(Socket::Idle { .. }) => Readiness { readable: true, writable: true, ..Readiness::default() },
             None => Readiness { readable: true, writable: true, closed: true, ..Readiness::default() },
         }
