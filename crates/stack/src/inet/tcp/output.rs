@@ -182,7 +182,8 @@ impl Connection {
 
     /// Whether data waits that a closed or silly window holds back, with nothing under way to hear from.
     pub(super) fn is_held_by_window(&self) -> bool {
-        let held = self.snd_wnd == 0 || !self.settings.cork && !self.fin_wanted;
+        let narrow = self.snd_wnd < self.queue_end() - self.snd_nxt;
+        let held = narrow || !self.settings.cork && !self.fin_wanted;
         held && self.has_unsent()
             && self.board.is_empty()
             && !self.syn_due
