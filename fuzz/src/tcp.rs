@@ -256,7 +256,7 @@ impl World {
         match call % 8 {
             0 | 1 => {
                 let bytes = stream(self.written + 1, usize::from(value) % 20_000);
-                let how = SendMode { urgent: value > 60_000 };
+                let how = SendMode { urgent: value > 60_000, more: value & 2 != 0 };
                 let sent = self.stack.tcp_send_as(self.now, socket, bytes.into(), how);
                 self.written += sent.unwrap_or(0) as u32;
             }
@@ -284,7 +284,7 @@ impl World {
                     Setting::KeepInterval(span),
                     Setting::KeepCount(value as u8),
                     Setting::UserTimeout(span),
-                    Setting::AbortOnClose(on),
+                    Setting::Linger(on.then_some(span)),
                     Setting::UrgentInline(on),
                     Setting::ReceiveBuffer(value.into()),
                     Setting::SendBuffer(value.into()),

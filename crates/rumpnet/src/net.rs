@@ -23,6 +23,10 @@ impl Net for Kernel {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    fn linger(&self, socket: Endpoint, patience: Duration) {
+        rumpnet_sockets::linger(self, socket, patience);
+    }
+
     fn error(errno: Errno) -> io::Error {
         io::Error::from_raw_os_error(errno::to_host(errno))
     }

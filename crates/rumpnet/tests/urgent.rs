@@ -6,11 +6,13 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener as HostListener,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use rumpnet::{Kernel, TcpListener, TcpStream};
+use rumpnet::{Kernel, TcpListener, TcpStream, proto::Counter};
 use rumpnet_host::namespace::enter_own_network;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -204,16 +206,65 @@ fn hold(conversation: &str, sender: &mut dyn End, reader: &mut dyn End) -> Vec<S
     conversation.split(',').map(say).collect()
 }
 
-#[test]
-fn each_call_comes_to_what_it_comes_to_between_two_sockets_of_the_host() {
+/// A kernel of 10.0.0.2 whose tap is 10.0.0.1 of the host.
+fn kernel() -> Kernel {
     enter_own_network().expect("these tests need root");
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("package iproute2");
-    assert!(up.success());
     let kernel = Kernel::boot().expect("boots");
     kernel.create("virt0").expect("these tests need root");
     kernel.add_address("virt0", "10.0.0.2/24".parse().expect("a prefix")).expect("free");
-    let ip = Command::new("ip").args(["addr", "add", "10.0.0.1/24", "dev", "tap0"]).status();
-    assert!(ip.expect("package iproute2").success());
+    ip(&["addr", "add", "10.0.0.1/24", "dev", "tap0"]);
+    kernel
+}
+
+fn ip(words: &[&str]) {
+    assert!(Command::new("ip").args(words).status().expect("package iproute2").success());
+}
+
+#[test]
+fn closing_waits_for_a_peer_of_the_host_as_long_as_it_was_told_to() {
+    let kernel = kernel();
+    let host = HostListener::bind("10.0.0.1:80").expect("free");
+    let connect = |span| {
+        let mut ours = TcpStream::connect(&kernel, "10.0.0.1:80").expect("it listens");
+        ours.set_linger(Some(span)).expect("open");
+        ours.set_nodelay(true).expect("open");
+        let (theirs, _) = host.accept().expect("connected");
+        ours.write_all(&[7; 3_000_000]).expect("room");
+        (ours, theirs)
+    };
+    let (ours, theirs) = connect(PATIENCE);
+    let reader = thread::spawn(move || {
+        let mut all = Vec::new();
+        (&theirs).read_to_end(&mut all).expect("the end comes");
+        all.len()
+    });
+    let began = Instant::now();
+    drop(ours);
+    assert!(began.elapsed() < PATIENCE, "it has everything");
+    assert_eq!(kernel.counter(Counter::TcpResetsSent), 0);
+    assert_eq!(reader.join().expect("read"), 3_000_000);
+
+    // More than the host's buffers hold, and nobody reads.
+    let span = Duration::from_millis(300);
+    let (mut ours, mut theirs) = connect(span);
+    ours.set_nonblocking(true).expect("open");
+    let mut written = 3_000_000;
+    while let Ok(len) = ours.write(&[7; 100_000]) {
+        written += len;
+    }
+    ours.set_nonblocking(false).expect("open");
+    let began = Instant::now();
+    drop(ours);
+    assert!(began.elapsed() >= span, "it was waited for");
+    let mut all = Vec::new();
+    theirs.read_to_end(&mut all).expect("the rest comes in the background");
+    assert_eq!(all.len(), written);
+}
+
+#[test]
+fn each_call_comes_to_what_it_comes_to_between_two_sockets_of_the_host() {
+    let kernel = kernel();
+    ip(&["link", "set", "lo", "up"]);
     let listener = TcpListener::bind(&kernel, "10.0.0.2:80").expect("free");
     for (number, conversation) in CONVERSATIONS.into_iter().enumerate() {
         let port = 2000 + number as u16;

@@ -102,6 +102,10 @@ impl Net for Host {
     fn forget(&self, socket: Endpoint) {
         self.shared.with(|core| core.forget_socket(self.number, socket));
     }
+
+    fn linger(&self, socket: Endpoint, patience: Duration) {
+        rumpnet_sockets::linger(self, socket, patience);
+    }
 }
 
 impl Wait for Host {

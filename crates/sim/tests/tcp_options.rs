@@ -3,11 +3,11 @@
 mod support;
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     time::Duration,
 };
 
-use rumpnet_sim::{TcpListener, TcpStream, scenario};
+use rumpnet_sim::{TcpListener, TcpOption, TcpStream, World, scenario};
 use support::{Pair, ms, secs};
 
 const SERVER: &str = "10.0.0.2:80";
@@ -73,5 +73,120 @@ fn a_thread_waits_for_an_urgent_byte_and_its_patience_ends() {
         assert_eq!(server.read(&mut buffer).expect("there"), 1, "in line");
         assert_eq!(buffer[0], b'd');
         server.wait_urgent().expect("the end has come");
+    });
+}
+
+#[test]
+fn what_is_to_be_followed_waits_for_what_follows() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        let (mut client, mut server) = connected(&pair);
+        assert_eq!(client.send_more(b"head ").expect("room"), 5);
+        world.run_for(ms(100));
+        server.set_nonblocking(true).expect("open");
+        let mut buffer = [0; 99];
+        assert_eq!(server.read(&mut buffer).expect_err("it waits").kind(), ErrorKind::WouldBlock);
+        client.write_all(b"tail").expect("room");
+        world.run_for(ms(1));
+        assert_eq!(server.read(&mut buffer).expect("both"), 9);
+        let (write, read) = (client.to_async(), server.to_async());
+        let task = pair.a.spawn(async move { write.send_more(b"alone").await });
+        assert_eq!(world.block_on(task).expect("room"), 5);
+        world.run_for(ms(201));
+        assert_eq!(read.try_read(&mut buffer).expect("its time is over"), 5);
+    });
+}
+
+/// How long a call takes in the world's time.
+fn taken(world: &World, call: impl FnOnce()) -> Duration {
+    let began = world.now();
+    call();
+    world.now() - began
+}
+
+#[test]
+fn closing_waits_for_the_peer_as_long_as_it_was_told_to() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        pair.cable.set(|conditions| conditions.latency = ms(50));
+        let (mut client, mut server) = connected(&pair);
+        client.set_linger(Some(Duration::from_secs(2))).expect("open");
+        assert_eq!(client.linger().expect("open"), Some(Duration::from_secs(2)));
+        client.write_all(&[7; 5000]).expect("room");
+        let span = taken(world, || drop(client));
+        assert!(span >= ms(100) && span < ms(200), "{span:?}: a round trip");
+        let mut all = Vec::new();
+        server.read_to_end(&mut all).expect("the end comes");
+        assert_eq!(all.len(), 5000);
+
+        let (mut client, server) = connected(&pair);
+        server.set_option(TcpOption::ReceiveBuffer(2048)).expect("open");
+        client.set_linger(Some(Duration::from_secs(2))).expect("open");
+        client.write_all(&vec![7; 4_000_000]).expect("room");
+        let span = taken(world, || drop(client));
+        assert_eq!(span, Duration::from_secs(2), "nobody reads");
+        drop(server);
+    });
+}
+
+/// Something done to a stream.
+type Change<'a> = &'a dyn Fn(&TcpStream) -> io::Result<()>;
+
+#[test]
+fn closing_does_not_wait_unless_a_thread_wants_it_to() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        pair.cable.set(|conditions| conditions.latency = ms(50));
+        let plain = |client: &TcpStream| client.set_linger(None);
+        let nonblocking = |client: &TcpStream| client.set_nonblocking(true);
+        let other = |client: &TcpStream| {
+            drop(client.to_async());
+            Ok(())
+        };
+        let changes: [Change<'_>; 3] = [&plain, &nonblocking, &other];
+        for change in changes {
+            let (mut client, mut server) = connected(&pair);
+            client.set_linger(Some(Duration::from_secs(2))).expect("open");
+            client.write_all(b"said").expect("room");
+            change(&client).expect("open");
+            assert_eq!(taken(world, || drop(client)), Duration::ZERO);
+            let mut all = Vec::new();
+            server.read_to_end(&mut all).expect("the rest comes in the background");
+            assert_eq!(all, b"said");
+        }
+        // Unread data resets, and there is nothing to wait for.
+        let (client, mut server) = connected(&pair);
+        server.write_all(b"unread").expect("room");
+        world.run_for(ms(60));
+        client.set_linger(Some(Duration::from_secs(2))).expect("open");
+        assert_eq!(taken(world, || drop(client)), Duration::ZERO);
+        assert_eq!(server.read(&mut [0; 9]).expect_err("reset").kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_task_learns_whether_its_peer_has_got_everything() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        let (client, mut server) = connected(&pair);
+        let task = pair.a.spawn({
+            let client = client.to_async();
+            async move {
+                client.write_all(b"all of it").await.expect("room");
+                client.close().await
+            }
+        });
+        world.block_on(task).expect("acknowledged");
+        let mut all = Vec::new();
+        server.read_to_end(&mut all).expect("the end comes");
+        assert_eq!(all, b"all of it");
+        let (client, server) = connected(&pair);
+        (&client).write_all(b"never read").expect("room");
+        world.run_for(ms(1));
+        let closing = client.to_async();
+        let task = pair.a.spawn(async move { closing.close().await });
+        server.abort().expect("open");
+        let error = world.block_on(task).expect_err("reset before the end was acknowledged");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
 }

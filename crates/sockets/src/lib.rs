@@ -40,6 +40,11 @@ pub trait Net: Clone + 'static {
     /// The socket is closed: whoever waits for it is woken, and its wakers are forgotten.
     fn forget(&self, socket: Endpoint);
 
+    /// A socket whose closing waits (SO_LINGER) is being closed: returns when its peer has acknowledged everything, or after `patience`.
+    ///
+    /// A world in which nobody waits in place returns at once, and the rest is sent in the background.
+    fn linger(&self, _socket: Endpoint, _patience: Duration) {}
+
     /// An errno as this world's `io::Error`.
     fn error(errno: Errno) -> io::Error {
         io::Error::new(kind_of(errno), errno.text())
@@ -58,6 +63,12 @@ pub trait Wait: Net {
         patience: Option<Duration>,
         ready: &mut dyn FnMut() -> bool,
     ) -> io::Result<()>;
+}
+
+/// What [`Net::linger`] is where callers may wait in place.
+pub fn linger<N: Wait>(net: &N, socket: Endpoint, patience: Duration) {
+    // Whether all is delivered or patience has ended: the socket is closed now.
+    let _either = blocking::wait(net, socket, Interest::Delivered, Some(patience));
 }
 
 /// The kind of error that `std` gives for an errno.

@@ -13,6 +13,8 @@ pub enum Interest {
     Writable,
     /// That an urgent byte has come, or that none can come any more.
     Urgent,
+    /// That the peer has acknowledged everything.
+    Delivered,
 }
 
 impl Interest {
@@ -23,6 +25,7 @@ impl Interest {
             || match self {
                 Self::Readable => readiness.readable,
                 Self::Writable => readiness.writable,
+                Self::Delivered => readiness.delivered,
                 Self::Urgent => readiness.urgent || readiness.ended,
             }
     }

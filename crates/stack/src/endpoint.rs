@@ -26,4 +26,6 @@ pub struct Readiness {
     pub urgent: bool,
     /// The peer has said all that it will ever say (POLLRDHUP).
     pub ended: bool,
+    /// The peer has acknowledged all that was sent, and its end.
+    pub delivered: bool,
 }

@@ -479,6 +479,13 @@ impl Stack {
         self.in_tcp(now, |tcp, cx, link, inet| tcp.shut_down(cx, link, inet, id, how))
     }
 
+    /// How long close(2) shall wait until the peer has acknowledged everything (SO_LINGER); none if there is nothing to wait for.
+    ///
+    /// Whoever waits ends the stream with [`Self::tcp_shutdown`], waits for [`Readiness::delivered`], and closes then in any case.
+    pub fn tcp_linger(&self, id: SocketId) -> Option<time::Duration> {
+        self.tcp.linger(id)
+    }
+
     /// close(2): what was sent still goes, and a FIN; a connection with unread data is reset.
     pub fn tcp_close(&mut self, now: Instant, id: SocketId) -> Result<(), Errno> {
         self.in_tcp(now, |tcp, cx, link, inet| tcp.close(cx, link, inet, id))

@@ -309,7 +309,10 @@ fn a_connection_from_a_foreign_address_hears_its_answer() {
     let ack = syn.sequence.0.wrapping_add(1);
     outside.receive(segment(FAR, (5000, 7000), 7, ack, Flags::SYN | Flags::ACK));
     outside.raises(&[FOREIGN.as_slice(), &[Counter::TcpConnected]].concat(), &[]);
-    outside.stack.tcp_set_option(outside.now, socket, TcpOption::AbortOnClose(true)).expect("open");
+    outside
+        .stack
+        .tcp_set_option(outside.now, socket, TcpOption::Linger(Some(rumpnet_stack::time::Duration::ZERO)))
+        .expect("open");
     outside.stack.tcp_close(outside.now, socket).expect("open");
     outside.forget();
     outside.receive(segment(FAR, (5000, 7000), 8, ack, Flags::ACK));

@@ -6,6 +6,7 @@ use libc::{sockaddr, socklen_t};
 
 use super::{drill, finish, reading, writing};
 use crate::{
+    drill::Drill,
     memory::{read_address, write_address},
     refusal::{Answer, Refusal},
     world::Patience,
@@ -87,10 +88,19 @@ pub(crate) unsafe extern "C" fn connect(
     finish(connected())
 }
 
+/// Closes; with SO_LINGER it waits first until the peer has everything, but no longer than was set.
+fn close_in_time(drill: &Drill, number: c_int) -> Answer<()> {
+    if let Some(span) = drill.enter(|world| world.linger(number))? {
+        // In time or not, it is closed now.
+        let _either = drill.wait(|_| Ok(Patience::Span(span)), |world| world.delivered(number));
+    }
+    drill.enter(|world| world.close(number))
+}
+
 pub(crate) unsafe extern "C" fn close(userdata: *mut c_void, number: c_int) -> c_int {
     // SAFETY: the promise of the table's callers.
     let drill = unsafe { drill(userdata) };
-    finish(drill.and_then(|drill| drill.enter(|world| world.close(number))).map(|()| 0))
+    finish(drill.and_then(|drill| close_in_time(&drill, number)).map(|()| 0))
 }
 
 pub(crate) unsafe extern "C" fn shutdown(userdata: *mut c_void, number: c_int, how: c_int) -> c_int {

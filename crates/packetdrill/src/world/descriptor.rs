@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rumpnet_stack::{Endpoint, SocketId, time::Duration};
+use rumpnet_stack::{Endpoint, Shutdown, SocketId, time::Duration};
 
 use super::{World, pipe::PipeEnd, readiness::Epoll};
 use crate::refusal::{Answer, Refusal};
@@ -167,6 +167,24 @@ impl World {
             Some(span) => Patience::Span(span),
             None => Patience::Forever,
         })
+    }
+
+    /// Before close(2): how long it shall wait (SO_LINGER), the stream being ended; [`Self::delivered`] says when it is over.
+    pub fn linger(&mut self, number: i32) -> Answer<Option<Duration>> {
+        let descriptor = self.descriptors.find(number)?;
+        let Object::Tcp(id) = descriptor.object else { return Ok(None) };
+        let span = self.stack.tcp_linger(id).filter(|_| !descriptor.nonblocking);
+        if span.is_some() {
+            self.stack.tcp_shutdown(self.now, id, Shutdown::Write)?;
+            self.settle();
+        }
+        Ok(span)
+    }
+
+    /// Whether the peer has acknowledged all of a stream; EAGAIN while it has not.
+    pub fn delivered(&mut self, number: i32) -> Answer<()> {
+        let id = self.descriptors.find(number)?.tcp()?;
+        if self.stack.readiness(Endpoint::Tcp(id)).delivered { Ok(()) } else { Err(Refusal::AGAIN) }
     }
 
     /// close(2): the rest of a stream and its end still go.

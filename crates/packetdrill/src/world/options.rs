@@ -72,11 +72,8 @@ fn timeval_bytes(limit: Option<Duration>) -> Vec<u8> {
 /// SO_LINGER's `struct linger`.
 fn linger(value: &[u8]) -> Answer<TcpOption> {
     let (onoff, seconds) = (int(value)?, int(value.get(4..).ok_or(Refusal::INVALID)?)?);
-    match (onoff != 0, seconds) {
-        (on, 0) => Ok(TcpOption::AbortOnClose(on)),
-        (false, _) => Ok(TcpOption::AbortOnClose(false)),
-        (true, _) => Err(NO_SUCH_OPTION),
-    }
+    let span = Duration::from_secs(seconds.max(0) as u64);
+    Ok(TcpOption::Linger((onoff != 0).then_some(span)))
 }
 
 /// A socket option of TCP for a number and its value.
@@ -196,7 +193,8 @@ impl World {
         let seconds = |span: Duration| span.as_secs() as i32;
         let value = match (level, name) {
             (libc::SOL_SOCKET, libc::SO_LINGER) => {
-                return Ok([i32::from(settings.abort_on_close), 0].map(i32::to_ne_bytes).concat());
+                let span = settings.linger.map_or(0, |span| span.as_secs() as i32);
+                return Ok([i32::from(settings.linger.is_some()), span].map(i32::to_ne_bytes).concat());
             }
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => return Ok(congestion(settings)),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keepalive.into(),

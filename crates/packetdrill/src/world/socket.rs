@@ -20,7 +20,7 @@ const RECEIVE_FLAGS: i32 = libc::MSG_PEEK
     | libc::MSG_OOB
     | libc::MSG_CMSG_CLOEXEC;
 /// Flags of send(2) that are understood.
-const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_OOB;
+const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_OOB | libc::MSG_MORE;
 
 /// What was received.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl World {
         match self.descriptors.find(number)?.object {
             Object::Tcp(id) => {
                 // An empty write asks only whether one may write.
-                let how = SendMode { urgent: flags & libc::MSG_OOB != 0 };
+                let how = SendMode { urgent: flags & libc::MSG_OOB != 0, more: flags & libc::MSG_MORE != 0 };
                 let taken = self.stack.tcp_send_as(self.now, id, bytes.clone(), how);
                 self.settle();
                 match taken {

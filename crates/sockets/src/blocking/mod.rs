@@ -8,6 +8,7 @@ mod tcp_stream;
 mod udp;
 
 pub use flow_listener::FlowListener;
+pub(crate) use mode::wait;
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp::UdpSocket;

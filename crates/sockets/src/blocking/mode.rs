@@ -14,12 +14,6 @@ use crate::{Interest, Wait};
 /// The methods of every socket whose calls wait; its field `mode` says how.
 macro_rules! waiting_options {
     () => {
-        /// Whether calls answer WouldBlock instead of waiting.
-        pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
-            self.mode.set_nonblocking(nonblocking);
-            Ok(())
-        }
-
         /// How long receive calls wait (SO_RCVTIMEO); InvalidInput for a zero span, as `std` has it.
         pub fn set_read_timeout(&self, patience: Option<std::time::Duration>) -> std::io::Result<()> {
             self.mode.set_patience(crate::Interest::Readable, patience)
@@ -59,7 +53,7 @@ impl Mode {
     const fn timeout_of(&self, interest: Interest) -> &AtomicU64 {
         match interest {
             Interest::Readable | Interest::Urgent => &self.read_timeout,
-            Interest::Writable => &self.write_timeout,
+            Interest::Writable | Interest::Delivered => &self.write_timeout,
         }
     }
 

@@ -56,6 +56,7 @@ impl<N: Wait> TcpStream<N> {
     }
 
     pub(crate) fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+        tcp.let_linger(true);
         Self { tcp, mode: Arc::default() }
     }
 
@@ -64,8 +65,9 @@ impl<N: Wait> TcpStream<N> {
         Ok(Self { tcp: self.tcp.clone(), mode: self.mode.clone() })
     }
 
-    /// The same socket for async code.
+    /// The same socket for async code. Closing it does not wait from now on (SO_LINGER).
     pub fn to_async(&self) -> crate::TcpStream<N> {
+        self.tcp.let_linger(false);
         crate::TcpStream::from_core(self.tcp.clone())
     }
 
@@ -88,7 +90,15 @@ impl<N: Wait> TcpStream<N> {
 
     /// Writes as much as there is room for, at least a byte, the last of which is urgent (MSG_OOB).
     pub fn send_urgent(&self, payload: &[u8]) -> io::Result<usize> {
-        self.when(Interest::Writable, || self.tcp.send_as(payload, SendMode { urgent: true }))
+        self.when(Interest::Writable, || {
+            self.tcp.send_as(payload, SendMode { urgent: true, ..SendMode::default() })
+        })
+    }
+
+    /// Writes as much as there is room for, at least a byte; more follows, so that less than a full segment waits for it (MSG_MORE), 200 ms at most.
+    pub fn send_more(&self, payload: &[u8]) -> io::Result<usize> {
+        let how = SendMode { more: true, ..SendMode::default() };
+        self.when(Interest::Writable, || self.tcp.send_as(payload, how))
     }
 
     /// Takes the urgent byte out of band (recv(2) with MSG_OOB); it never waits. As on Linux InvalidInput if none was announced, if it was
@@ -107,6 +117,13 @@ impl<N: Wait> TcpStream<N> {
 
     fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
         self.mode.when(self.tcp.net(), self.tcp.endpoint(), interest, call)
+    }
+
+    /// Whether calls answer WouldBlock instead of waiting; nor does closing wait then (SO_LINGER).
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.mode.set_nonblocking(nonblocking);
+        self.tcp.let_linger(!nonblocking);
+        Ok(())
     }
 
     waiting_options!();

@@ -108,6 +108,12 @@ impl<N: Wait> UdpSocket<N> {
         self.udp.peer_addr()
     }
 
+    /// Whether calls answer WouldBlock instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.mode.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
     waiting_options!();
 
     /// Whether broadcasts may be sent (SO_BROADCAST).

@@ -33,6 +33,8 @@ pub(crate) struct Tcp<N: Net> {
     block: Block,
     /// The last send found no room: it is asked for before anything is copied again.
     full: AtomicBool,
+    /// Closing may wait (SO_LINGER): only threads hold it, and their calls wait.
+    may_linger: AtomicBool,
 }
 
 impl<N: Net> Tcp<N> {
@@ -42,7 +44,41 @@ impl<N: Net> Tcp<N> {
     }
 
     fn of(net: &N, id: SocketId) -> Self {
-        Self { net: net.clone(), id, block: Block::default(), full: AtomicBool::new(false) }
+        Self {
+            net: net.clone(),
+            id,
+            block: Block::default(),
+            full: AtomicBool::new(false),
+            may_linger: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether closing may wait.
+    pub(crate) fn let_linger(&self, may: bool) {
+        self.may_linger.store(may, Ordering::Relaxed);
+    }
+
+    /// Before it is closed: waits until the peer has everything, if that is wanted and allowed.
+    fn linger(&self) {
+        if !self.may_linger.load(Ordering::Relaxed) {
+            return;
+        }
+        let span = self.net.enter(|stack, _| stack.tcp_linger(self.id));
+        if let Some(span) = span
+            && self.shut_down(How::Write).is_ok()
+        {
+            self.net.linger(self.endpoint(), span.into());
+        }
+    }
+
+    /// Whether the peer has acknowledged everything, our end of the stream included; WouldBlock while it has not, then the error if there is one.
+    pub(crate) fn delivered(&self) -> io::Result<()> {
+        self.call(|stack, _| {
+            if !stack.readiness(self.endpoint()).delivered {
+                return Err(Errno::Again);
+            }
+            stack.tcp_take_error(self.id)?.map_or(Ok(()), Err)
+        })
     }
 
     pub(crate) const fn endpoint(&self) -> Endpoint {
@@ -276,6 +312,7 @@ impl<N: Net> Tcp<N> {
 
 impl<N: Net> Drop for Tcp<N> {
     fn drop(&mut self) {
+        self.linger();
         // It cannot be closed twice, since this is the only place that closes it.
         let _closed = self.net.enter(|stack, now| stack.tcp_close(now, self.id));
         self.net.forget(self.endpoint());

@@ -43,19 +43,18 @@ macro_rules! stream_options {
             Ok(self.settings()?.urgent_inline)
         }
 
-        /// With a span of zero, closing resets the connection and forgets what was not sent (SO_LINGER).
+        /// How long closing waits for the peer to acknowledge everything (SO_LINGER). With a span of zero, closing resets the connection and
+        /// forgets what was not sent.
         ///
-        /// Closing never waits here, so that any other span is refused with ENOPROTOOPT.
+        /// The drop of the last handle is what closes. It waits if all handles are those for threads, and their calls wait; after the span,
+        /// and in all other cases, the rest is sent in the background.
         pub fn set_linger(&self, linger: Option<std::time::Duration>) -> std::io::Result<()> {
-            match linger {
-                Some(span) if !span.is_zero() => Err(N::error(rumpnet_proto::Errno::NoProtoOpt)),
-                linger => self.set_option(rumpnet_stack::TcpOption::AbortOnClose(linger.is_some())),
-            }
+            self.set_option(rumpnet_stack::TcpOption::Linger(linger.map(Into::into)))
         }
 
-        /// Zero if closing resets the connection (SO_LINGER).
+        /// How long closing waits (SO_LINGER); zero if it resets the connection.
         pub fn linger(&self) -> std::io::Result<Option<std::time::Duration>> {
-            Ok(self.settings()?.abort_on_close.then_some(std::time::Duration::ZERO))
+            Ok(self.settings()?.linger.map(Into::into))
         }
 
         /// The time to live of what is sent (IP_TTL), 1 to 255.

@@ -114,6 +114,25 @@ impl<N: Net> TcpStream<N> {
         poll_fn(|cx| self.tcp.poll_when(cx, Interest::Writable, || self.try_send_urgent(payload))).await
     }
 
+    /// Writes as much as there is room for, at least a byte; more follows, so that less than a full segment waits for it (MSG_MORE), 200 ms at most.
+    pub async fn send_more(&self, payload: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.tcp.poll_when(cx, Interest::Writable, || self.try_send_more(payload))).await
+    }
+
+    /// The same; WouldBlock if there is no room.
+    pub fn try_send_more(&self, payload: &[u8]) -> io::Result<usize> {
+        self.tcp.send_as(payload, SendMode { more: true, ..SendMode::default() })
+    }
+
+    /// Ends our stream and waits until the peer has acknowledged all of it, as closing with SO_LINGER does for threads; then this handle is
+    /// dropped. The error that ended the connection before, such as ConnectionReset or TimedOut.
+    ///
+    /// Whoever gives up waiting loses nothing: the rest is sent in the background.
+    pub async fn close(self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)?;
+        poll_fn(|cx| self.tcp.poll_when(cx, Interest::Delivered, || self.tcp.delivered())).await
+    }
+
     /// Waits for an urgent byte and takes it out of band; none if the stream ends without one. InvalidInput if urgent data comes in line.
     pub async fn recv_urgent(&self) -> io::Result<Option<u8>> {
         if self.urgent_inline()? {
@@ -135,7 +154,7 @@ impl<N: Net> TcpStream<N> {
 
     /// Writes as much as there is room for, the last byte urgent; WouldBlock if there is none.
     pub fn try_send_urgent(&self, payload: &[u8]) -> io::Result<usize> {
-        self.tcp.send_as(payload, SendMode { urgent: true })
+        self.tcp.send_as(payload, SendMode { urgent: true, ..SendMode::default() })
     }
 
     /// Reads what has come; WouldBlock if nothing has.

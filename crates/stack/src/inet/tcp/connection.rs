@@ -101,8 +101,8 @@ pub(crate) struct Settings {
     pub(crate) user_timeout: Option<Duration>,
     /// SO_OOBINLINE: the urgent byte stays in the stream.
     pub(crate) urgent_inline: bool,
-    /// SO_LINGER of no time: closing resets.
-    pub(crate) abort_on_close: bool,
+    /// SO_LINGER: how long closing waits; for no time it resets.
+    pub(crate) linger: Option<Duration>,
     pub(crate) ttl: Option<u8>,
     pub(crate) tos: u8,
     pub(crate) receive_limit: u32,
@@ -156,6 +156,8 @@ pub(crate) struct Connection {
     /// Payload bytes of a full segment.
     pub(super) mss: u32,
     pub(super) queue: SendQueue,
+    /// More was promised to follow, as if corked.
+    pub(super) more: bool,
     /// The end of what is urgent of it (SND.UP).
     pub(super) snd_up: Option<Seq>,
     /// A FIN follows the queue.
@@ -274,6 +276,7 @@ impl Connection {
             snd_sml: iss,
             mss,
             queue: SendQueue::default(),
+            more: false,
             snd_up: None,
             fin_wanted: false,
             fin_sent: false,
@@ -387,6 +390,11 @@ impl Connection {
         if free >= promised + worth { free } else { promised }
     }
 
+    /// Whether only full segments leave.
+    pub(super) const fn is_corked(&self) -> bool {
+        self.settings.cork || self.more
+    }
+
     /// Whether the user may still send.
     pub(super) const fn may_send(&self) -> bool {
         matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait)
@@ -412,6 +420,7 @@ impl Connection {
             closed: dead,
             urgent: self.has_urgent(),
             ended: self.is_at_end(),
+            delivered: self.is_drained(),
         }
     }
 

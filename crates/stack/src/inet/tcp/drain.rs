@@ -161,7 +161,7 @@ impl Tcp {
 
 impl Connection {
     /// Whether the peer has acknowledged all that it will ever get.
-    fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         match self.state {
             State::Closed | State::TimeWait | State::SynSent => true,
             _ => self.fin_sent && self.snd_una == self.snd_nxt,

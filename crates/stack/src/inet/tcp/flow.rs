@@ -54,7 +54,15 @@ impl Held {
     /// Ready for whatever is wanted once there is nothing left to decide.
     pub(super) const fn readiness(&self) -> Readiness {
         let ended = self.ended.is_some();
-        Readiness { readable: ended, writable: ended, error: ended, ended, closed: ended, urgent: false }
+        Readiness {
+            readable: ended,
+            writable: ended,
+            error: ended,
+            ended,
+            closed: ended,
+            urgent: false,
+            delivered: ended,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Tcp {
                 keepalive_count: 9,
                 user_timeout: None,
                 urgent_inline: false,
-                abort_on_close: false,
+                linger: None,
                 ttl: None,
                 tos: 0,
                 receive_limit: config.tcp_receive_bytes,

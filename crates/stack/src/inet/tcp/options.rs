@@ -24,8 +24,8 @@ pub enum TcpOption {
     UserTimeout(Duration),
     /// SO_OOBINLINE: urgent data stays in the stream.
     UrgentInline(bool),
-    /// SO_LINGER with no time: closing resets the connection.
-    AbortOnClose(bool),
+    /// SO_LINGER: how long closing waits for the peer to have everything; with no time it resets the connection.
+    Linger(Option<Duration>),
     /// IP_TTL, 1 to 255.
     Ttl(u8),
     /// IP_TOS.
@@ -59,8 +59,8 @@ pub struct TcpSettings {
     pub user_timeout: Option<Duration>,
     /// SO_OOBINLINE.
     pub urgent_inline: bool,
-    /// SO_LINGER with no time.
-    pub abort_on_close: bool,
+    /// SO_LINGER.
+    pub linger: Option<Duration>,
     /// IP_TTL.
     pub ttl: u8,
     /// IP_TOS.
@@ -104,7 +104,7 @@ impl Tcp {
             TcpOption::KeepCount(count) if count > 0 => settings.keepalive_count = count,
             TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
             TcpOption::UrgentInline(on) => settings.urgent_inline = on,
-            TcpOption::AbortOnClose(on) => settings.abort_on_close = on,
+            TcpOption::Linger(span) => settings.linger = span,
             TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = Some(ttl),
             TcpOption::Tos(tos) => settings.tos = tos,
             TcpOption::ReceiveBuffer(bytes) => {
@@ -142,7 +142,7 @@ impl Tcp {
             keepalive_count: settings.keepalive_count,
             user_timeout: settings.user_timeout,
             urgent_inline: settings.urgent_inline,
-            abort_on_close: settings.abort_on_close,
+            linger: settings.linger,
             ttl: settings.ttl.unwrap_or(cx.config.ttl),
             tos: settings.tos,
             receive_buffer,

@@ -169,7 +169,7 @@ impl Connection {
         if remainder == 0 || self.fin_wanted || self.snd_up.is_some() {
             return true;
         }
-        if self.settings.cork {
+        if self.is_corked() {
             return self.overdue;
         }
         self.settings.no_delay || self.board.is_empty() || self.snd_sml.is_at_or_before(self.snd_una)
@@ -183,7 +183,7 @@ impl Connection {
     /// Whether data waits that a closed or silly window holds back, with nothing under way to hear from.
     pub(super) fn is_held_by_window(&self) -> bool {
         let narrow = self.snd_wnd < self.queue_end() - self.snd_nxt;
-        let held = narrow || !self.settings.cork && !self.fin_wanted;
+        let held = narrow || !self.is_corked() && !self.fin_wanted;
         held && self.has_unsent()
             && self.board.is_empty()
             && !self.syn_due

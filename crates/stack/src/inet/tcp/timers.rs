@@ -164,7 +164,7 @@ impl Connection {
 
     /// A window that holds data back is probed in time, and a cork holds for a while only.
     pub(super) fn arm_persistence(&mut self, now: Instant) {
-        let corked = self.settings.cork && !self.overdue && self.has_unsent() && !self.fin_wanted;
+        let corked = self.is_corked() && !self.overdue && self.has_unsent() && !self.fin_wanted;
         if !corked {
             self.deadlines.cork = None;
         } else if self.deadlines.cork.is_none() {

@@ -43,6 +43,8 @@ pub enum Shutdown {
 pub struct SendMode {
     /// MSG_OOB: the last byte is urgent.
     pub urgent: bool,
+    /// MSG_MORE: more follows, so that less than a full segment waits for it, but for 200 ms at most.
+    pub more: bool,
 }
 
 impl Connection {
@@ -287,6 +289,7 @@ impl Tcp {
             connection.congestion.on_idle(connection.mss);
         }
         connection.queue.push(bytes);
+        connection.more = how.more;
         if how.urgent && len > 0 {
             connection.mark_urgent();
         }
@@ -378,7 +381,7 @@ impl Tcp {
             Socket::Connection(connection) => match connection.state {
                 State::Closed => self.remove(cx, key),
                 State::SynSent => self.remove(cx, key),
-                _ if connection.has_unread() || connection.settings.abort_on_close => {
+                _ if connection.has_unread() || connection.settings.linger == Some(Duration::ZERO) => {
                     self.abort(cx, link, inet, key);
                 }
                 _ => {
@@ -393,6 +396,13 @@ impl Tcp {
             },
         }
         Ok(())
+    }
+
+    /// How long close(2) shall wait for the peer to acknowledge everything (SO_LINGER); none if it would have nothing to wait for.
+    pub(crate) fn linger(&self, key: Key) -> Option<Duration> {
+        let connection = self.connection(key)?;
+        let span = connection.settings.linger.filter(|span| !span.is_zero())?;
+        (!connection.is_drained() && !connection.has_unread()).then_some(span)
     }
 
     /// Resets a connection and forgets it.
