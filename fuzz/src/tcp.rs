@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request, TcpState};
+use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request, TcpState, RouteAttributes};
 use rumpnet_stack::{
     Config, Offloads, PortConfig, SendMode, Shutdown, SocketId, Stack, TcpOption as Setting,
     buffer::{Offload, Received},
@@ -86,7 +86,7 @@ fn boot(kind: u8) -> Stack {
         .control(Instant::ZERO, Request::AddAddress { name: "tun0".into(), change })
         .expect("a good address");
     let via = NextHop::Interface("tun0".into());
-    let route = Request::AddRoute { destination: (THEIRS.into(), 32), via };
+    let route = Request::AddRoute { destination: (THEIRS.into(), 32), via, attributes: RouteAttributes::default() };
     // The peer's address may have brought its route along.
     let _there_already = stack.control(Instant::ZERO, route);
     stack

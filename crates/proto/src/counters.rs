@@ -148,6 +148,8 @@ counters! {
         Ipv4ReversePath "IPv4 packet whose source is not reached by the interface it came by";
         Ipv4Unroutable "IPv4 packet for another host to which no usable route leads";
         Ipv4TooLongToForward "IPv4 packet for another host that may not be fragmented and does not fit";
+        Ipv4Reject "IPv4 packet for another host whose route refuses it";
+        Ipv4Blackhole "IPv4 packet whose route is a black hole";
         Ipv4TtlExceeded "IPv4 packet whose time to live ran out on its way";
         Ipv4SourceRoute "IPv4 packet with a source route";
         Ipv4Options "IPv4 packet with malformed options";

@@ -15,6 +15,7 @@ mod interface;
 mod name;
 mod neighbor;
 mod request;
+mod route;
 mod socket;
 
 pub use counters::{Counter, DropReason};
@@ -27,6 +28,7 @@ pub use name::{CloneName, InterfaceName};
 pub use neighbor::{NeighborReport, NeighborState};
 pub use request::{
     AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply,
-    KernelInfo, Message, NeighborChange, NextHop, Operation, Reply, Request, RouteReport, Severity,
+    KernelInfo, Message, NeighborChange, Operation, Reply, Request, Severity,
 };
+pub use route::{NextHop, RouteAttributes, RouteKind, RouteOrigin, RouteReport};
 pub use socket::{ConnectionReport, SocketReport, TcpState, Transport};

@@ -7,8 +7,8 @@ use rumpnet_wire::ethernet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceName, InterfaceReport, NeighborReport,
-    SocketReport, Transport,
+    Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, NeighborReport, NextHop,
+    RouteAttributes, RouteReport, SocketReport, Transport,
 };
 
 /// What a caller wants. Interface names are text as the user wrote it: the kernel judges them.
@@ -137,11 +137,29 @@ pub enum Request {
         destination: (IpAddr, u8),
         /// Where its packets go.
         via: NextHop,
+        /// What else is said of it.
+        attributes: RouteAttributes,
+    },
+    /// Changes where a route leads, and what else was said of it.
+    ChangeRoute {
+        /// Destination and length of its prefix.
+        destination: (IpAddr, u8),
+        /// Where its packets go from now on.
+        via: NextHop,
+        /// What else is said of it.
+        attributes: RouteAttributes,
     },
     /// Removes a route.
     DeleteRoute {
         /// Destination and length of its prefix.
         destination: (IpAddr, u8),
+        /// Of several next hops only this one.
+        gateway: Option<IpAddr>,
+    },
+    /// The route that packets to a destination take. Answered with [`Reply::Route`].
+    Route {
+        /// An address, or with the length of a prefix the route to exactly this network.
+        destination: (IpAddr, Option<u8>),
     },
     /// A page of routes. Answered with [`Reply::Routes`].
     Routes {
@@ -229,26 +247,6 @@ pub struct NeighborChange {
     pub temporary: bool,
     /// Whether we answer for it (`pub`, `proxy`).
     pub published: bool,
-}
-
-/// Where the packets of a route go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NextHop {
-    /// To a router.
-    Gateway(IpAddr),
-    /// To hosts on the link of an interface.
-    Interface(String),
-}
-
-/// One route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouteReport {
-    /// Destination and length of its prefix.
-    pub destination: (IpAddr, u8),
-    /// The router, if there is one.
-    pub gateway: Option<IpAddr>,
-    /// The interface.
-    pub interface: InterfaceName,
 }
 
 /// How an echo session (ping) shall send.
@@ -341,6 +339,13 @@ pub enum Reply {
         routes: Vec<RouteReport>,
         /// Where to go on.
         next: Option<(IpAddr, u8)>,
+    },
+    /// The route to a destination.
+    Route {
+        /// The route.
+        route: RouteReport,
+        /// The address that packets by it are sent from, if there is one.
+        source: Option<IpAddr>,
     },
     /// A page of sockets; `next` is the `after` of the following page.
     Sockets {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use rumpnet_proto::{
     AddressChange, Capabilities, ControlError, Counter, CreateOptions, DropReason, InterfaceFlags,
     InterfaceReport, Message, NeighborChange, NeighborReport, NextHop, Operation, Reply, Request,
-    RouteReport,
+    RouteAttributes, RouteReport,
 };
 use rumpnet_wire::{ethernet, ip::Cidr};
 
@@ -148,12 +148,14 @@ impl Kernel {
 
     /// Adds a route; EEXIST if there is one to that destination.
     pub fn add_route(&self, destination: Cidr, via: NextHop) -> Result<(), ControlError> {
-        self.done(Request::AddRoute { destination: (destination.address(), destination.prefix_len()), via })
+        let destination = (destination.address(), destination.prefix_len());
+        self.done(Request::AddRoute { destination, via, attributes: RouteAttributes::default() })
     }
 
     /// Removes a route; ESRCH if there is none.
     pub fn delete_route(&self, destination: Cidr) -> Result<(), ControlError> {
-        self.done(Request::DeleteRoute { destination: (destination.address(), destination.prefix_len()) })
+        let destination = (destination.address(), destination.prefix_len());
+        self.done(Request::DeleteRoute { destination, gateway: None })
     }
 
     /// A counter of the whole kernel.

@@ -9,7 +9,7 @@ use rumpnet_sim::{
     proto::{Counter, DropReason},
     scenario,
     wire::{
-        ethernet::{Address, EtherType},
+        ethernet::{Address, EtherType, Header},
         icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
         ip::Protocol,
         ipv4::{self, IpOption},
@@ -344,5 +344,139 @@ fn broadcasts_to_a_network_cross_only_if_that_is_wished() {
         let before = routed.router.counter(Counter::IpForwarded);
         routed.say(world, &own);
         assert_eq!(routed.router.counter(Counter::IpForwarded), before, "it is there already");
+    });
+}
+
+#[test]
+fn a_route_may_refuse_swallow_or_be_narrower_than_its_link() {
+    scenario(|world| {
+        let routed = Routed::new(world);
+        for (network, what) in
+            [("192.0.2.0/24", "-reject"), ("198.51.100.0/24", "-blackhole"), ("203.0.113.0/24", "-mtu 600")]
+        {
+            routed.router.sh(&format!("route add -net {network} 10.0.1.1 {what}")).ok();
+        }
+        let to = |destination: [u8; 4]| udp_packet((S, 9), (destination.into(), 9), b"x");
+        assert_eq!(routed.say(world, &to([192, 0, 2, 1])), [unreachable(UnreachableCode::HOST)]);
+        assert_eq!(routed.router.drops(DropReason::Ipv4Reject), 1);
+        assert_eq!(routed.say(world, &to([198, 51, 100, 1])), []);
+        assert_eq!(routed.router.drops(DropReason::Ipv4Blackhole), 1);
+        let narrow = Ipv4Addr::new(203, 0, 113, 1);
+        let whole = ipv4::Header { dont_fragment: true, ..header(S, narrow, Protocol::UDP, 700) };
+        let refusal = Message::DestinationUnreachable {
+            code: UnreachableCode::FRAGMENTATION_NEEDED,
+            next_hop_mtu: 600,
+        };
+        assert_eq!(routed.say(world, &packet(&whole, &[0; 700])), [refusal]);
+        // The same to its own programs.
+        let socket = bound(&routed.router, "0.0.0.0:0");
+        let refused = socket.send_to(b"x", "192.0.2.1:9").expect_err("rejected");
+        assert_eq!(refused.kind(), std::io::ErrorKind::HostUnreachable);
+        socket.send_to(b"x", "198.51.100.1:9").expect("taken, and gone");
+        assert_eq!(routed.router.drops(DropReason::Ipv4Blackhole), 2);
+        let fragmented = routed.router.counter(Counter::IpFragmented);
+        socket.send_to(&[7; 700], "203.0.113.1:9").expect("in fragments");
+        assert_eq!(routed.router.counter(Counter::IpFragmented), fragmented + 1);
+    });
+}
+
+/// Sends a datagram of each of many flows through the router, and returns for each the link address that it left to.
+fn next_hops(world: &World, routed: &Routed, far: &Stranger) -> Vec<Address> {
+    far.heard();
+    (0..64)
+        .map(|port| {
+            let flow = udp_packet((S, 2000 + port), ([192, 0, 2, 1].into(), 9), b"x");
+            routed.say(world, &flow);
+            let heard = far.heard();
+            let frames = heard.iter().map(|frame| Header::parse(&frame.bytes).expect("a frame").0);
+            let mut packets = frames.filter(|header| header.ethertype == EtherType::IPV4);
+            packets.next().expect("it went on").destination
+        })
+        .collect()
+}
+
+#[test]
+fn flows_are_spread_over_several_gateways_and_keep_theirs_when_another_goes() {
+    scenario(|world| {
+        let routed = Routed::new(world);
+        let far = world.stranger(&routed.cables[1]);
+        let gateways = [1, 2, 3].map(|number| {
+            let link = Address([2, 0, 0, 0, 1, number]);
+            routed.router.sh(&format!("arp -s 10.0.1.{} {link}", 100 + number)).ok();
+            routed.router.sh(&format!("route add -mpath 192.0.2.0/24 10.0.1.{}", 100 + number)).ok();
+            link
+        });
+        let spread = next_hops(world, &routed, &far);
+        for gateway in gateways {
+            let count = spread.iter().filter(|hop| **hop == gateway).count();
+            assert!((8..40).contains(&count), "{count} of 64 flows by {gateway}");
+        }
+        assert_eq!(next_hops(world, &routed, &far), spread, "a flow stays on its way");
+        assert_eq!(routed.router.sh("route -n show").out.matches("192.0.2").count(), 3);
+        routed.router.sh("route delete 192.0.2.0/24 10.0.1.102").ok();
+        let left = next_hops(world, &routed, &far);
+        for (before, after) in spread.iter().zip(&left) {
+            assert_ne!(*after, gateways[1]);
+            assert!(
+                *before == gateways[1] || before == after,
+                "only flows of the gateway that went have moved"
+            );
+        }
+        let twice = routed.router.sh("route add -mpath 192.0.2.0/24 10.0.1.101");
+        assert!(twice.err.contains("File exists"), "{}", twice.err);
+        for number in [101, 103] {
+            routed.router.sh(&format!("route delete 192.0.2.0/24 10.0.1.{number}")).ok();
+        }
+        assert!(routed.router.sh("route delete 192.0.2.0/24").err.contains("not in table"));
+    });
+}
+
+#[test]
+fn a_change_of_route_takes_effect_at_once_on_sockets_that_are_connected() {
+    scenario(|world| {
+        let routed = Routed::new(world);
+        let far = world.stranger(&routed.cables[1]);
+        for number in [1, 2] {
+            let link = Address([2, 0, 0, 0, 1, number]);
+            routed.router.sh(&format!("arp -s 10.0.1.{} {link}", 100 + number)).ok();
+        }
+        routed.router.sh("route add 192.0.2.0/24 10.0.1.101").ok();
+        let socket = bound(&routed.router, "0.0.0.0:0");
+        socket.connect("192.0.2.1:9").expect("a route");
+        let sent_to = || {
+            far.heard();
+            socket.send(b"x").expect("a route");
+            world.run_until_idle();
+            let heard = far.heard();
+            heard
+                .iter()
+                .map(|frame| Header::parse(&frame.bytes).expect("a frame").0.destination)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sent_to(), [Address([2, 0, 0, 0, 1, 1])]);
+        routed.router.sh("route change 192.0.2.0/24 10.0.1.102").ok();
+        assert_eq!(sent_to(), [Address([2, 0, 0, 0, 1, 2])]);
+        routed.router.sh("route change 192.0.2.0/24 10.0.1.102 -blackhole").ok();
+        assert_eq!(sent_to(), []);
+        let found = routed.router.sh("route get 192.0.2.7").out;
+        assert!(found.contains("flags: <UP,GATEWAY,DONE,STATIC,BLACKHOLE>"), "{found}");
+        routed.router.sh("route delete 192.0.2.0/24").ok();
+        assert!(socket.send(b"x").is_err());
+        assert!(routed.router.sh("route change 192.0.2.0/24 10.0.1.102").err.contains("not in table"));
+    });
+}
+
+#[test]
+fn an_interface_that_goes_takes_its_next_hops_along_and_leaves_the_others() {
+    scenario(|world| {
+        let routed = Routed::new(world);
+        routed.router.sh("route add -mpath 192.0.2.0/24 10.0.1.101").ok();
+        routed.router.sh("route add -mpath 192.0.2.0/24 10.0.0.101").ok();
+        routed.ports[1].destroy();
+        world.run_for(secs(1));
+        let shown = routed.router.sh("route -n show").out;
+        assert!(shown.contains("10.0.0.101") && !shown.contains("10.0.1.101"), "{shown}");
+        routed.router.sh("route flush").ok();
+        assert!(!routed.router.sh("route -n show").out.contains("10.0.0.101"));
     });
 }

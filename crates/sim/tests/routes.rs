@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use rumpnet_sim::{
     World,
-    proto::{Counter, DropReason, NextHop, Request},
+    proto::{Counter, DropReason, NextHop, Request, RouteAttributes},
     scenario,
     wire::{
         ethernet::{Address, EtherType, Header},
@@ -85,6 +85,7 @@ fn each_interface_has_its_own_address_and_answers_on_it() {
         left.control(Request::AddRoute {
             destination: ([10, 0, 1, 0].into(), 24),
             via: NextHop::Gateway([10, 0, 0, 2].into()),
+            attributes: RouteAttributes::default(),
         })
         .expect("a router on the link");
         assert_eq!(ping(world, &left, "10.0.1.3"), []);

@@ -5,7 +5,7 @@
 use std::{net::Ipv4Addr, time::Instant as Clock};
 
 use bytes::Bytes;
-use rumpnet_proto::{AddressChange, NeighborChange, NextHop, Request};
+use rumpnet_proto::{AddressChange, NeighborChange, NextHop, Request, RouteAttributes};
 use rumpnet_stack::{
     Config, PortConfig, Stack,
     buffer::{Checksum, Offload, Received},
@@ -62,7 +62,11 @@ fn load(stack: &mut Stack, routes: u32) -> u32 {
     let mut loaded = 0;
     for (address, length) in (0..routes).map(network) {
         let via = NextHop::Gateway(GATEWAY.into());
-        let request = Request::AddRoute { destination: (address.into(), length), via };
+        let request = Request::AddRoute {
+            destination: (address.into(), length),
+            via,
+            attributes: RouteAttributes::default(),
+        };
         loaded += u32::from(stack.control(Instant::ZERO, request).is_ok());
     }
     loaded

@@ -1,6 +1,8 @@
 //! Every counter and every reason of IPv4, ICMP and UDP, raised by packets from outside and by senders inside.
 
-use rumpnet_proto::{Counter, DropReason, EchoOptions, Errno, InterfaceFlags, Reply, Request};
+use rumpnet_proto::{
+    Counter, DropReason, EchoOptions, Errno, InterfaceFlags, Reply, Request, RouteAttributes,
+};
 use rumpnet_stack::{Config, PortConfig, SocketOption, slab::Key};
 use rumpnet_wire::{
     ethernet::{self, EtherType},
@@ -247,7 +249,11 @@ fn sends_without_a_way_are_counted() {
     outside.raises_unseen(&[], &[DropReason::Ipv4NoRoute]);
     outside.control(Request::DeleteAddress { name: "virt0".into(), address: None });
     let via = rumpnet_proto::NextHop::Interface("virt0".into());
-    outside.control(Request::AddRoute { destination: (THEIRS.into(), 24), via });
+    outside.control(Request::AddRoute {
+        destination: (THEIRS.into(), 24),
+        via,
+        attributes: RouteAttributes::default(),
+    });
     assert_eq!(outside.send(socket, 1, THEIRS), Err(Errno::AddrNotAvail));
     outside.raises_unseen(&[], &[DropReason::Ipv4NoAddress]);
     outside.set_flags(InterfaceFlags::empty(), InterfaceFlags::UP);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use rumpnet_proto::{AddressChange, Counter, Errno, LinkKind, Request};
+use rumpnet_proto::{AddressChange, Counter, Errno, LinkKind, Request, RouteAttributes};
 use rumpnet_stack::{
     Config, Endpoint, Offloads, PortConfig, SocketId, Stack,
     buffer::{Offload, Received},
@@ -42,7 +42,11 @@ fn host(config: Config, own: Ipv4Addr, peer: Ipv4Addr) -> Stack {
     };
     stack.control(Instant::ZERO, Request::AddAddress { name: "tun0".into(), change }).expect("good");
     let via = rumpnet_proto::NextHop::Interface("tun0".into());
-    let route = Request::AddRoute { destination: (Ipv4Addr::UNSPECIFIED.into(), 0), via };
+    let route = Request::AddRoute {
+        destination: (Ipv4Addr::UNSPECIFIED.into(), 0),
+        via,
+        attributes: RouteAttributes::default(),
+    };
     stack.control(Instant::ZERO, route).expect("good");
     stack
 }

@@ -2,6 +2,7 @@
 
 use rumpnet_proto::{
     AddressChange, CaptureOptions, Counter, DropReason, EchoOptions, Errno, NextHop, Reply, Request,
+    RouteAttributes,
 };
 use rumpnet_stack::{
     Config, Endpoint, Event, PortConfig, Stack,
@@ -88,7 +89,11 @@ fn an_interface_with_a_thousand_addresses_and_routes_goes_in_slices() {
         let [high, low] = number.to_be_bytes();
         outside.add_address([10, 1, high, low].into());
         let via = NextHop::Interface("virt0".into());
-        outside.control(Request::AddRoute { destination: ([172, 16, high, low].into(), 32), via });
+        outside.control(Request::AddRoute {
+            destination: ([172, 16, high, low].into(), 32),
+            via,
+            attributes: RouteAttributes::default(),
+        });
     }
     outside.stack.destroy_interface(outside.now, "virt0").expect("it is there");
     let mut calls = 0;
@@ -178,6 +183,7 @@ fn tables_refuse_what_is_beyond_their_limits_and_keep_what_they_have() {
     let route = |last| Request::AddRoute {
         destination: ([192, 0, 2, last].into(), 32),
         via: NextHop::Interface("virt0".into()),
+        attributes: RouteAttributes::default(),
     };
     outside.control(route(1));
     outside.control(route(2));

@@ -12,7 +12,7 @@ mod socket;
 
 use std::{collections::VecDeque, net::Ipv4Addr};
 
-use rumpnet_proto::{AddressChange, ControlError, LinkKind, NextHop, Request};
+use rumpnet_proto::{AddressChange, ControlError, LinkKind, NextHop, Request, RouteAttributes};
 use rumpnet_stack::{
     Event, Offloads, PortConfig, SocketId, Stack,
     buffer::{Offload, Received},
@@ -71,7 +71,10 @@ impl World {
         stack.control(START, Request::AddAddress { name: INTERFACE.into(), change })?;
         let everything = (Ipv4Addr::UNSPECIFIED.into(), 0);
         let via = NextHop::Interface(INTERFACE.into());
-        stack.control(START, Request::AddRoute { destination: everything, via })?;
+        stack.control(
+            START,
+            Request::AddRoute { destination: everything, via, attributes: RouteAttributes::default() },
+        )?;
         Ok(Self {
             stack,
             now: START,

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use rumpnet_proto::{AddressChange, ControlError, Errno, LinkKind, Operation};
+use rumpnet_proto::{AddressChange, ControlError, Errno, LinkKind, Operation, RouteOrigin};
 
 use super::refuse;
 use crate::{
@@ -57,7 +57,7 @@ impl Stack {
         }
         let network = entry.network();
         self.inet.addresses.insert(index, entry, place)?;
-        let route = Route { interface: index, gateway: None, connected: true };
+        let route = Route::connected(index);
         if self.inet.routes.exact(network.0, network.1).is_none() {
             self.inet.routes.insert(network.0, network.1, route);
         }
@@ -74,11 +74,11 @@ impl Stack {
             self.inet.addresses.set_ours(address, false);
         }
         let network = entry.network();
-        let mine = |route: &Route| route.connected && route.interface == index;
+        let mine = |route: &Route| route.origin == RouteOrigin::Connected && route.hop.interface == index;
         if self.inet.routes.exact(network.0, network.1).is_some_and(mine) {
             self.inet.routes.remove(network.0, network.1);
             if let Some(heir) = self.inet.addresses.heir_of(network) {
-                let route = Route { interface: heir, gateway: None, connected: true };
+                let route = Route::connected(heir);
                 self.inet.routes.insert(network.0, network.1, route);
             }
         }
@@ -103,7 +103,7 @@ impl Stack {
         match next {
             Some(address) => self.remove_address(index, address),
             // Routes by gateways on this link have lost their way.
-            None => self.inet.routes.remove_next_by(index).is_some(),
+            None => self.inet.routes.remove_next_by(index),
         }
     }
 

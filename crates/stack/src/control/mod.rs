@@ -67,8 +67,16 @@ impl Stack {
             Request::AddNeighbor(change) => self.add_neighbor(&change).map(done),
             Request::DeleteNeighbor { address } => self.delete_neighbor(address).map(done),
             Request::FlushNeighbors { permanent } => Ok(Reply::Value(self.flush_neighbors(permanent))),
-            Request::AddRoute { destination, via } => self.add_route(destination, &via).map(done),
-            Request::DeleteRoute { destination } => self.delete_route(destination).map(done),
+            Request::AddRoute { destination, via, attributes } => {
+                self.add_route(destination, &via, &attributes).map(done)
+            }
+            Request::ChangeRoute { destination, via, attributes } => {
+                self.change_route(destination, &via, &attributes).map(done)
+            }
+            Request::DeleteRoute { destination, gateway } => {
+                self.delete_route(destination, gateway).map(done)
+            }
+            Request::Route { destination } => self.route(destination),
             Request::Routes { after } => Ok(self.routes(after)),
             Request::Sockets { after } => Ok(self.sockets_page(after)),
             Request::Statistics => Ok(self.statistics()),

@@ -69,10 +69,14 @@ impl Stack {
 
     /// The Ethernet interface whose subnet an address lies in; ESRCH if none, as arp(8) says for hosts off the net.
     fn interface_towards(&self, address: IpAddr) -> Result<u32, Errno> {
-        let route =
-            self.inet.routes.lookup(address).filter(|route| route.gateway.is_none()).ok_or(Errno::Srch)?;
-        let interface = self.link.interfaces.by_index(route.interface).ok_or(Errno::Srch)?;
-        if interface.link_address.is_some() { Ok(route.interface) } else { Err(Errno::Srch) }
+        let route = self
+            .inet
+            .routes
+            .lookup(address)
+            .filter(|route| route.hop.gateway.is_none())
+            .ok_or(Errno::Srch)?;
+        let interface = self.link.interfaces.by_index(route.hop.interface).ok_or(Errno::Srch)?;
+        if interface.link_address.is_some() { Ok(route.hop.interface) } else { Err(Errno::Srch) }
     }
 
     pub(super) fn delete_neighbor(&mut self, address: IpAddr) -> Result<(), ControlError> {

@@ -10,6 +10,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     checksum,
+    ip::Protocol,
     ipv4::{self, Header, IpOption},
 };
 
@@ -17,7 +18,7 @@ use super::{
     Inet,
     icmp::ErrorKind,
     ipv4::determine_option_fault,
-    route::{Path, Scope},
+    route::{Chosen, Path, Scope},
 };
 use crate::{
     buffer::{Frame, Headers, Received},
@@ -53,7 +54,7 @@ impl Inet {
         header: &Header,
         packet: &mut Received,
     ) {
-        match self.determine_passage(cx, link, incoming, header, wire_len(packet)) {
+        match self.determine_passage(cx, link, incoming, header, (wire_len(packet), ports(header, packet))) {
             Passage::Drop(reason) => cx.drop_received(incoming.interface, reason, packet),
             Passage::Refuse(reason, error) => {
                 cx.drop_received(incoming.interface, reason, packet);
@@ -86,7 +87,8 @@ impl Inet {
         if !wanted || header.destination.is_multicast() || header.destination.is_broadcast() {
             return;
         }
-        let passage = self.determine_passage(cx, link, incoming, header, wire_len(packet));
+        let passage =
+            self.determine_passage(cx, link, incoming, header, (wire_len(packet), ports(header, packet)));
         if let Passage::Send { path, .. } = passage
             && path.interface != incoming.interface
         {
@@ -101,7 +103,7 @@ impl Inet {
         link: &Link,
         incoming: &Incoming,
         header: &Header,
-        wire_len: usize,
+        (wire_len, ports): (usize, u32),
     ) -> Passage {
         if incoming.to_group || !is_routable(header.source) || !is_routable(header.destination) {
             return Passage::Drop(DropReason::Ipv4NotForwardable);
@@ -113,19 +115,26 @@ impl Inet {
             return Passage::Refuse(DropReason::Ipv4TtlExceeded, ErrorKind::TransitTimeExceeded);
         }
         let destination = IpAddr::V4(header.destination);
-        let (index, next_hop, scope) = match self.determine_next_hop(link, destination, None) {
-            Ok(hop) => hop,
+        let flow = || self.routes.flow((header.source, header.destination, header.protocol.0, ports));
+        let chosen = match self.determine_next_hop(link, destination, None, flow) {
+            Ok(Chosen { scope: Scope::Nobody, .. }) => return Passage::Drop(DropReason::Ipv4Blackhole),
+            Ok(chosen) => chosen,
+            Err(_) if self.routes.lookup(destination).is_some() => {
+                return Passage::Refuse(DropReason::Ipv4Reject, ErrorKind::HostUnreachable);
+            }
             Err(_) => return Passage::Refuse(DropReason::Ipv4Unroutable, ErrorKind::NetUnreachable),
         };
+        let Chosen { interface: index, next_hop, scope, mtu } = chosen;
         let Some(interface) = link.interfaces.by_index(index).filter(|interface| interface.is_up()) else {
             return Passage::Refuse(DropReason::Ipv4Unroutable, ErrorKind::NetUnreachable);
         };
-        if header.dont_fragment && wire_len > interface.mtu as usize {
-            let mtu = interface.mtu.min(u16::MAX.into()) as u16;
+        let mtu = mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
+        if header.dont_fragment && wire_len > mtu as usize {
+            let mtu = mtu.min(u16::MAX.into()) as u16;
             return Passage::Refuse(DropReason::Ipv4TooLongToForward, ErrorKind::FragmentationNeeded(mtu));
         }
         let source = IpAddr::V4(header.source);
-        let path = Path { interface: index, next_hop, source, mtu: interface.mtu, scope };
+        let path = Path { interface: index, next_hop, source, mtu, scope };
         let better = self.better_router(cx, incoming, header, &path);
         Passage::Send { path, better }
     }
@@ -142,7 +151,7 @@ impl Inet {
             return None;
         }
         let to_sender = self.routes.lookup(IpAddr::V4(header.source))?;
-        let is_neighbor = to_sender.interface == incoming.interface && to_sender.gateway.is_none();
+        let is_neighbor = to_sender.hop.interface == incoming.interface && to_sender.hop.gateway.is_none();
         match path.next_hop {
             IpAddr::V4(gateway) if is_neighbor => Some(gateway),
             _ => None,
@@ -156,7 +165,8 @@ impl Inet {
         }
         let route = self.routes.lookup(IpAddr::V4(source));
         route.is_some_and(|route| {
-            cx.config.reverse_path == ReversePath::Loose || route.interface == incoming.interface
+            cx.config.reverse_path == ReversePath::Loose
+                || route.hops().iter().any(|hop| hop.interface == incoming.interface)
         })
     }
 
@@ -230,6 +240,16 @@ impl Inet {
 /// Bytes of the longest packet that it is on a wire.
 fn wire_len(packet: &Received) -> usize {
     packet.offload.gso.map_or(packet.len(), |gso| offload::longest_segment(packet, gso))
+}
+
+/// Both ports of a packet that has some, which tell its flow from others between the same hosts; fragments of one packet keep together.
+fn ports(header: &Header, packet: &Received) -> u32 {
+    let has_ports = matches!(header.protocol, Protocol::TCP | Protocol::UDP);
+    if !has_ports || header.more_fragments || header.fragment_offset != 0 {
+        return 0;
+    }
+    let ports = packet.bytes().get(header.header_len()..).and_then(<[u8]>::first_chunk::<4>);
+    ports.map_or(0, |ports| u32::from_be_bytes(*ports))
 }
 
 /// Its headers inline, so that they can be changed and every receiver finds them in one piece; the rest is shared.

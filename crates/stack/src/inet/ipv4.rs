@@ -334,6 +334,10 @@ impl Inet {
             Scope::Unicast if resolves => {
                 return self.send_to_neighbor(cx, link, (path.interface, path.next_hop), frame);
             }
+            Scope::Nobody => {
+                cx.drop_sent(path.interface, DropReason::Ipv4Blackhole, &frame);
+                return Ok(());
+            }
             Scope::Own | Scope::Unicast | Scope::Broadcast => ethernet::Address::BROADCAST,
             Scope::Multicast => match path.next_hop {
                 IpAddr::V4(group) => ethernet::Address::multicast_v4(group),

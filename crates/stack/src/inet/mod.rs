@@ -90,7 +90,7 @@ impl Inet {
         };
         Self {
             addresses: Addresses::new(config.addresses, random),
-            routes: Routes::default(),
+            routes: Routes::new(random),
             neighbors: NeighborCache::new(limits, random.next_seed()),
             reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
             identification: random.next_u64() as u16,

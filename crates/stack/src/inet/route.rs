@@ -1,51 +1,149 @@
 //! Routes, and the path that a packet takes: by which interface, to which next hop, from which address.
 
-use alloc::collections::BTreeSet;
-use core::net::{IpAddr, Ipv4Addr};
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use core::{
+    hash::{BuildHasher as _, Hash},
+    net::{IpAddr, Ipv4Addr},
+};
 
-use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind};
+use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind, RouteKind, RouteOrigin};
 
 use super::{
     Inet,
     prefix::{Match, PrefixTable},
 };
-use crate::{context::Context, link::Link};
+use crate::{
+    context::Context,
+    link::Link,
+    random::{PeerTableHasher, Random},
+};
 
-/// Where packets to a destination go.
+/// Next hops that a route has at most.
+const MAX_HOPS: usize = 16;
+
+/// A next hop: a router, or the link itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
+pub(crate) struct Hop {
     pub(crate) interface: u32,
     pub(crate) gateway: Option<IpAddr>,
-    /// Whether it came with an address and goes with it.
-    pub(crate) connected: bool,
+}
+
+/// Where packets to a destination go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The first next hop; most routes have no other.
+    pub(crate) hop: Hop,
+    /// All of them where there are several, so that flows are spread.
+    hops: Option<Box<Vec<Hop>>>,
+    pub(crate) kind: RouteKind,
+    pub(crate) origin: RouteOrigin,
+    /// The greatest packet that its path carries, if that was said.
+    pub(crate) mtu: Option<u32>,
+    pub(crate) hop_count: u32,
+}
+
+impl Route {
+    /// A route to the hosts on a link, which came with an address.
+    pub(crate) const fn connected(interface: u32) -> Self {
+        Self::by(Hop { interface, gateway: None }, RouteOrigin::Connected)
+    }
+
+    /// A route without anything particular.
+    pub(crate) const fn by(hop: Hop, origin: RouteOrigin) -> Self {
+        Self { hop, hops: None, kind: RouteKind::Forward, origin, mtu: None, hop_count: 0 }
+    }
+
+    /// All next hops.
+    pub(crate) fn hops(&self) -> &[Hop] {
+        self.hops.as_ref().map_or(core::slice::from_ref(&self.hop), |hops| hops)
+    }
+
+    /// Adds a next hop. EEXIST if it is there, ENOBUFS if there are too many.
+    fn add(&mut self, hop: Hop) -> Result<(), Errno> {
+        if self.hops().contains(&hop) {
+            return Err(Errno::Exist);
+        }
+        if self.hops().len() >= MAX_HOPS {
+            return Err(Errno::NoBufs);
+        }
+        let first = self.hop;
+        self.hops.get_or_insert_with(|| Box::new(alloc::vec![first])).push(hop);
+        Ok(())
+    }
+
+    /// The route without some of its next hops; none if there is no other.
+    fn without(mut self, goes: impl Fn(&Hop) -> bool) -> Option<Self> {
+        let mut left = self.hops().to_vec();
+        left.retain(|hop| !goes(hop));
+        self.hop = *left.first()?;
+        self.hops = (left.len() > 1).then(|| Box::new(left));
+        Some(self)
+    }
 }
 
 /// All routes: by destination, and by the interface with which they go.
-#[derive(Default)]
 pub(crate) struct Routes {
     table: PrefixTable<Route>,
     by_interface: BTreeSet<(u32, IpAddr, u8)>,
+    /// Spreads flows over several next hops, in a way that nobody outside foresees.
+    hasher: PeerTableHasher,
 }
 
 impl Routes {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let hasher = PeerTableHasher::new(random.next_seed());
+        Self { table: PrefixTable::new(), by_interface: BTreeSet::new(), hasher }
+    }
+
+    /// A number of whatever tells a flow from others.
+    pub(super) fn flow(&self, of: impl Hash) -> u64 {
+        self.hasher.hash_one(of)
+    }
+
     /// Adds a route in place of one with the same destination, whose address has no bits beyond its length.
     pub(crate) fn insert(&mut self, network: IpAddr, length: u8, route: Route) {
         self.remove(network, length);
-        self.by_interface.insert((route.interface, network, length));
+        for hop in route.hops() {
+            self.by_interface.insert((hop.interface, network, length));
+        }
         self.table.insert(network, length, route);
     }
 
     pub(crate) fn remove(&mut self, network: IpAddr, length: u8) -> Option<Route> {
         let route = self.table.remove(network, length)?;
-        self.by_interface.remove(&(route.interface, network, length));
+        for hop in route.hops() {
+            self.by_interface.remove(&(hop.interface, network, length));
+        }
         Some(route)
     }
 
-    /// Removes one route by an interface; none if there are no more.
-    pub(crate) fn remove_next_by(&mut self, interface: u32) -> Option<Route> {
+    /// One more next hop for a route. ESRCH if there is none, and what [`Route::add`] says.
+    pub(crate) fn add_hop(&mut self, network: IpAddr, length: u8, hop: Hop) -> Result<(), Errno> {
+        self.table.exact_mut(network, length).ok_or(Errno::Srch)?.add(hop)?;
+        self.by_interface.insert((hop.interface, network, length));
+        Ok(())
+    }
+
+    /// Removes the next hops of a route that `goes` names, and the route with the last; false if there are none such.
+    pub(crate) fn remove_hops(&mut self, network: IpAddr, length: u8, goes: impl Fn(&Hop) -> bool) -> bool {
+        if !self.exact(network, length).is_some_and(|route| route.hops().iter().any(&goes)) {
+            return false;
+        }
+        if let Some(rest) = self.remove(network, length).and_then(|route| route.without(goes)) {
+            self.insert(network, length, rest);
+        }
+        true
+    }
+
+    /// Removes one route by an interface, or its next hops there; false if there are no more.
+    pub(crate) fn remove_next_by(&mut self, interface: u32) -> bool {
         let first = (interface, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let &(by, network, length) = self.by_interface.range(first..).next()?;
-        if by == interface { self.remove(network, length) } else { None }
+        match self.by_interface.range(first..).next() {
+            Some(&(by, network, length)) if by == interface => {
+                self.remove_hops(network, length, |hop| hop.interface == interface)
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn exact(&self, network: IpAddr, length: u8) -> Option<&Route> {
@@ -55,6 +153,11 @@ impl Routes {
     /// The route to an address, by longest match.
     pub(crate) fn lookup(&self, address: IpAddr) -> Option<&Route> {
         self.table.lookup(address)
+    }
+
+    /// The same with its destination.
+    pub(crate) fn find(&self, address: IpAddr) -> Option<((IpAddr, u8), &Route)> {
+        self.table.matches(address).next().map(|found| ((found.network, found.length), found.value))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,6 +185,18 @@ pub(crate) enum Scope {
     Broadcast,
     /// A group.
     Multicast,
+    /// Nobody: what is sent there vanishes.
+    Nobody,
+}
+
+/// A next hop that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) interface: u32,
+    pub(super) next_hop: IpAddr,
+    pub(super) scope: Scope,
+    /// The MTU that the route has beside its interface's.
+    pub(super) mtu: Option<u32>,
 }
 
 /// The way of a packet.
@@ -114,40 +229,62 @@ impl Inet {
         destination: IpAddr,
         source: Option<IpAddr>,
     ) -> Result<Path, Errno> {
-        let (index, next_hop, scope) = self.determine_next_hop(link, destination, source)?;
+        let flow = || self.routes.flow(destination);
+        let chosen = self.determine_next_hop(link, destination, source, flow)?;
+        let Chosen { interface: index, next_hop, scope, .. } = chosen;
         let interface = link.interfaces.by_index(index).ok_or(Errno::Nxio)?;
         if !interface.is_up() {
             return Err(Errno::NetDown);
         }
-        let chosen = match (source, scope) {
+        let mtu = chosen.mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
+        let source = match (source, scope) {
             (Some(source), _) => Some(source),
             (None, Scope::Own) => Some(destination),
             (None, _) => self.addresses.source_for(index, next_hop, cx.config.dad_optimistic),
         };
-        let source = chosen.ok_or(Errno::AddrNotAvail)?;
-        Ok(Path { interface: index, next_hop, source, mtu: interface.mtu, scope })
+        let source = source.ok_or(Errno::AddrNotAvail)?;
+        Ok(Path { interface: index, next_hop, source, mtu, scope })
     }
 
+    /// The next hop to a destination; `flow` is a number of the flow, by which one of several is chosen.
     pub(super) fn determine_next_hop(
         &self,
         link: &Link,
         destination: IpAddr,
         source: Option<IpAddr>,
-    ) -> Result<(u32, IpAddr, Scope), Errno> {
+        flow: impl FnOnce() -> u64,
+    ) -> Result<Chosen, Errno> {
+        let direct = |interface, scope| Chosen { interface, next_hop: destination, scope, mtu: None };
         if self.addresses.is_ours(destination) || destination.is_loopback() {
-            return Ok((self.loopback(link)?, destination, Scope::Own));
+            return Ok(direct(self.loopback(link)?, Scope::Own));
         }
         let limited = destination == IpAddr::V4(Ipv4Addr::BROADCAST);
         if limited || destination.is_multicast() {
             let index = self.interface_for_group(link, source, limited).ok_or(Errno::NetUnreach)?;
-            return Ok((index, destination, if limited { Scope::Broadcast } else { Scope::Multicast }));
+            return Ok(direct(index, if limited { Scope::Broadcast } else { Scope::Multicast }));
         }
         let route = self.routes.lookup(destination).ok_or(Errno::HostUnreach)?;
+        let Hop { interface, gateway } = self.choose_hop(link, route, flow);
         let broadcasts = |entry: &super::address::InterfaceAddress| entry.broadcast == Some(destination);
-        if self.addresses.is_broadcast(destination) && self.addresses.of(route.interface).any(broadcasts) {
-            return Ok((route.interface, destination, Scope::Broadcast));
+        if self.addresses.is_broadcast(destination) && self.addresses.of(interface).any(broadcasts) {
+            return Ok(direct(interface, Scope::Broadcast));
         }
-        Ok((route.interface, route.gateway.unwrap_or(destination), Scope::Unicast))
+        let scope = match route.kind {
+            RouteKind::Forward => Scope::Unicast,
+            RouteKind::Blackhole => Scope::Nobody,
+            RouteKind::Reject => return Err(Errno::HostUnreach),
+        };
+        Ok(Chosen { interface, next_hop: gateway.unwrap_or(destination), scope, mtu: route.mtu })
+    }
+
+    /// One of a route's next hops for a flow, of those whose interfaces are up: the one with the greatest hash of both, so that the others
+    /// keep their flows when one goes (rendezvous hashing).
+    fn choose_hop(&self, link: &Link, route: &Route, flow: impl FnOnce() -> u64) -> Hop {
+        let Some(hops) = &route.hops else { return route.hop };
+        let flow = flow();
+        let is_up = |hop: &&Hop| link.interfaces.by_index(hop.interface).is_some_and(|found| found.is_up());
+        let weight = |hop: &&Hop| self.routes.flow((flow, hop.interface, hop.gateway));
+        *hops.iter().filter(is_up).max_by_key(weight).unwrap_or(&route.hop)
     }
 
     /// The loopback that packets to ourselves take: the first one that is up.
@@ -169,7 +306,7 @@ impl Inet {
                 usable && interface.flags.contains(needed) && self.addresses.of(*index).next().is_some()
             })
         };
-        let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.interface);
+        let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.hop.interface);
         default
             .filter(able)
             .or_else(|| link.interfaces.starting_at(1).map(|interface| interface.index).find(able))

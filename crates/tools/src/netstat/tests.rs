@@ -92,7 +92,16 @@ fn one_interface_is_listed_by_name() {
 #[test]
 fn routes_are_those_of_route() {
     let destination = ("10.0.0.0".parse().unwrap(), 24);
-    let route = RouteReport { destination, gateway: None, interface: "virt0".parse().unwrap() };
+    let route = RouteReport {
+        destination,
+        gateway: None,
+        interface: "virt0".parse().unwrap(),
+        kind: rumpnet_proto::RouteKind::Forward,
+        origin: rumpnet_proto::RouteOrigin::Connected,
+        mtu: None,
+        hop_count: 0,
+        expires: None,
+    };
     let table = Reply::Routes { routes: vec![route], next: None };
     let calls = || interfaces().into_iter().chain([(Request::Routes { after: None }, Ok(table.clone()))]);
     let text = said("netstat -rn", calls()).out;

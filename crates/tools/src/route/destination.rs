@@ -17,6 +17,18 @@ pub(super) struct Destination {
     is_host: bool,
 }
 
+impl Destination {
+    pub(super) const fn is_host(&self) -> bool {
+        self.is_host
+    }
+
+    /// How `route get` repeats it.
+    pub(super) fn address_name(&self) -> String {
+        let (address, len) = self.prefix;
+        if len == 0 { "default".into() } else { address.to_string() }
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, len) = self.prefix;

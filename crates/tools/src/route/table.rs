@@ -2,8 +2,10 @@
 
 use core::{fmt::Write, net::IpAddr};
 
-use rumpnet_proto::{InterfaceReport, RouteReport};
+use rumpnet_proto::{InterfaceReport, RouteKind, RouteOrigin, RouteReport};
 use serde::Serialize;
+
+use super::get::is_host;
 
 use crate::{
     console::Console,
@@ -16,6 +18,12 @@ use crate::{
 pub(crate) enum Family {
     Inet,
     Inet6,
+}
+
+impl Family {
+    pub(super) fn is_of(self, address: IpAddr) -> bool {
+        (self == Self::Inet) == address.is_ipv4()
+    }
 }
 
 /// The routes, in JSON as in docs/guide/json.md.
@@ -32,15 +40,13 @@ struct Entry {
     interface: String,
     interface_index: Option<u32>,
     flags: String,
+    mtu: Option<u32>,
 }
 
 /// All routes, or those of a family.
 pub(crate) async fn routes(task: &Task<'_, impl Console>, family: Option<Family>) -> Result<Routes, Failure> {
     let interfaces = task.interfaces(false).await?;
-    let wanted = |route: &RouteReport| match family {
-        None => true,
-        Some(family) => (family == Family::Inet) == route.destination.0.is_ipv4(),
-    };
+    let wanted = |route: &RouteReport| family.is_none_or(|family| family.is_of(route.destination.0));
     let all = task.routes().await?.into_iter().filter(wanted);
     Ok(Routes { routes: all.map(|route| Entry::new(&route, &interfaces)).collect() })
 }
@@ -56,6 +62,7 @@ impl Entry {
             interface: route.interface.as_str().into(),
             interface_index: interface.map(|interface| interface.index),
             flags: flags(route),
+            mtu: route.mtu,
         }
     }
 
@@ -81,13 +88,17 @@ pub(crate) fn network_name(address: IpAddr, len: u8) -> String {
     }
 }
 
-/// U for usable, G for a gateway, H for a host, as netstat(1) lists them.
+/// U for usable, G for a gateway, H for a host, R for refusing, D for a redirect's, B for a black hole, as netstat(1) lists them.
 fn flags(route: &RouteReport) -> String {
-    let (address, len) = route.destination;
-    let is_host = len == if address.is_ipv4() { 32 } else { 128 };
-    let gateway = if route.gateway.is_some() { "G" } else { "" };
-    let host = if is_host { "H" } else { "" };
-    format!("U{gateway}{host}")
+    let has = [
+        (true, 'U'),
+        (route.gateway.is_some(), 'G'),
+        (is_host(route.destination), 'H'),
+        (route.kind == RouteKind::Reject, 'R'),
+        (route.origin == RouteOrigin::Redirect, 'D'),
+        (route.kind == RouteKind::Blackhole, 'B'),
+    ];
+    has.into_iter().filter_map(|(has, letter)| has.then_some(letter)).collect()
 }
 
 impl Routes {
@@ -115,7 +126,11 @@ impl Routes {
             writeln!(
                 text,
                 "{destination:<width$} {gateway:<gateway_width$} {:<6} {:>6} {:>8} {:>6}  {}",
-                entry.flags, "-", "-", "-", entry.interface
+                entry.flags,
+                "-",
+                "-",
+                entry.mtu.map_or_else(|| "-".into(), |mtu| mtu.to_string()),
+                entry.interface
             )
         })
     }
