@@ -4,7 +4,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use rumpnet_proto::{AddressChange, Counter, DropReason, InterfaceFlags, LinkKind, NextHop, Reply, Request};
+use rumpnet_proto::{
+    AddressChange, Counter, DropReason, InterfaceFlags, LinkKind, NextHop, Reply, Request, RouteAttributes,
+};
 use rumpnet_stack::{
     Config, Event, Offloads, PortConfig, Resets, SocketId, Stack, Undelivered,
     buffer::{Offload, Received},
@@ -43,7 +45,9 @@ fn host(backlog: u32) -> (Stack, SocketId) {
         [((Ipv4Addr::new(172, 16, 0, 0).into(), 12), "tun0"), ((Ipv4Addr::UNSPECIFIED.into(), 0), "tun1")]
     {
         let via = NextHop::Interface(name.into());
-        stack.control(NOW, Request::AddRoute { destination, via }).expect("a good route");
+        stack
+            .control(NOW, Request::AddRoute { destination, via, attributes: RouteAttributes::default() })
+            .expect("a good route");
     }
     let listener = stack.tcp_open().expect("room");
     stack.tcp_bind(listener, OURS.into()).expect("free");

@@ -24,6 +24,7 @@ fn refuse(operation: Operation, object: &str) -> impl FnOnce(Errno) -> ControlEr
 }
 
 impl Stack {
+    // long: an arm for each request, which says what is asked.
     pub(crate) fn answer(&mut self, request: Request) -> Result<Reply, ControlError> {
         use Operation as Op;
         let done = |()| Reply::Done;

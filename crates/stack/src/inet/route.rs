@@ -34,6 +34,7 @@ pub(crate) struct Route {
     /// The first next hop; most routes have no other.
     pub(crate) hop: Hop,
     /// All of them where there are several, so that flows are spread.
+    #[expect(clippy::box_collection, reason = "one word in each of a million routes that have one next hop")]
     hops: Option<Box<Vec<Hop>>>,
     pub(crate) kind: RouteKind,
     pub(crate) origin: RouteOrigin,
@@ -55,7 +56,7 @@ impl Route {
 
     /// All next hops.
     pub(crate) fn hops(&self) -> &[Hop] {
-        self.hops.as_ref().map_or(core::slice::from_ref(&self.hop), |hops| hops)
+        self.hops.as_ref().map_or_else(|| core::slice::from_ref(&self.hop), |hops| hops)
     }
 
     /// Adds a next hop. EEXIST if it is there, ENOBUFS if there are too many.
