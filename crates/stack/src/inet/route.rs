@@ -56,7 +56,10 @@ impl Route {
 
     /// All next hops.
     pub(crate) fn hops(&self) -> &[Hop] {
-        self.hops.as_ref().map_or_else(|| core::slice::from_ref(&self.hop), |hops| hops)
+        match &self.hops {
+            Some(hops) => hops,
+            None => core::slice::from_ref(&self.hop),
+        }
     }
 
     /// Adds a next hop. EEXIST if it is there, ENOBUFS if there are too many.
