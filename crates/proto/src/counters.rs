@@ -90,6 +90,8 @@ counters! {
         TcpChallengesSpared "TCP challenge acknowledgments not sent for their rate";
         TcpAnswersSpared "TCP segments that cannot be right not answered for their rate";
         TcpScoreboardFull "TCP transmissions held back for too many under way";
+        TcpWritersHeldBack "TCP writers held back for want of memory";
+        TcpPruned "TCP bytes given up that came before their turn";
         TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpUnroutable "TCP segments without a way to their destination";
         TcpUrgentReceived "TCP urgent pointers received that were new";
@@ -107,6 +109,7 @@ counters! {
         ChecksummedInSoftware "checksums completed in software";
         CoalescedTrains "trains of segments merged on receipt";
         CoalescedSegments "segments merged into trains on receipt";
+        MemoryPressure "times that socket buffers came under memory pressure";
         NoticesLost "notices lost because nobody took them";
     }
 }
@@ -174,6 +177,7 @@ counters! {
         UdpChecksum "UDP checksum wrong";
         UdpNoSocket "UDP datagram to a port without a socket";
         UdpSocketFull "UDP socket buffer full";
+        UdpMemoryFull "UDP datagram for which there was no memory";
         TcpMalformed "TCP segment whose header makes no sense";
         TcpChecksum "TCP checksum wrong";
         TcpNoConnection "TCP segment of no connection";
@@ -186,6 +190,7 @@ counters! {
         TcpOutOfWindow "TCP segment outside of the window";
         TcpClosed "TCP data that nobody will read";
         TcpReassemblyFull "TCP segment that makes too many gaps";
+        TcpMemoryFull "TCP data for which there was no memory";
         TcpListenQueueFull "TCP connection request to a full listener";
         TcpFlowHeld "TCP connection request repeated while it is held";
         EchoSocketFull "echo socket buffer full";

@@ -55,7 +55,9 @@ pub use world::World;
 
 pub use rumpnet_proto as proto;
 pub use rumpnet_sockets::{Meta, ToSocketAddrs, Train};
-pub use rumpnet_stack::{Config, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer};
+pub use rumpnet_stack::{
+    Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer,
+};
 pub use rumpnet_wire as wire;
 
 /// The guide's examples, so that they stay true.

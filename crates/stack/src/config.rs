@@ -1,12 +1,12 @@
 //! The limits of a kernel, given at boot.
 //!
 //! Every queue, table and buffer of the stack has its limit here; two presets suit small machines and servers.
-//! [`Config::bytes`] says how much of it packets may pin in the shared queues, one port and one socket; further ports, sockets and
-//! captures come on top, each with its own limit.
+//! [`Config::bytes`] says how much of it packets may pin in the shared queues, one port and all sockets; further ports and captures come on
+//! top, each with its own limit.
 
 use core::fmt;
 
-use crate::time::Duration;
+use crate::{memory::MemoryLimits, time::Duration};
 
 /// What a kernel may use, and how it behaves until a sysctl says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,13 @@ pub struct Config {
     pub udp_send_bytes: u32,
     /// Receive buffer of a TCP connection to begin with, in bytes; it grows with what its reader drains (net.inet.tcp.recvspace).
     pub tcp_receive_bytes: u32,
-    /// Send buffer of a TCP connection, in bytes (net.inet.tcp.sendspace).
+    /// Send buffer of a TCP connection to begin with, in bytes (net.inet.tcp.sendspace).
     pub tcp_send_bytes: u32,
+    /// What it grows to with the path's window, in bytes (net.inet.tcp.sendbuf_max). As much as the greatest window of a peer, so that on a long
+    /// path it is never the sender's buffer that limits; little of it is used on a short one.
+    pub tcp_send_most_bytes: u32,
+    /// What the buffers of all sockets together may hold (net.inet.tcp.mem_low, mem_pressure and mem_max).
+    pub memory: MemoryLimits,
     /// Whether our SYNs ask for explicit congestion notification; a peer's that do are agreed with at all times (net.inet.tcp.ecn.enable).
     pub tcp_ecn: bool,
     /// Frames that wait at one port (ifq_maxlen).
@@ -96,6 +101,8 @@ impl Config {
             udp_send_bytes: 32 * 1024,
             tcp_receive_bytes: 32 * 1024,
             tcp_send_bytes: 32 * 1024,
+            tcp_send_most_bytes: 256 * 1024,
+            memory: MemoryLimits::up_to(8 * 1024 * 1024),
             port_queue: 64,
             port_queue_bytes: 128 * 1024,
             fragment_bytes: 128 * 1024,
@@ -119,7 +126,9 @@ impl Config {
             udp_receive_bytes: 2 * 1024 * 1024,
             udp_send_bytes: 512 * 1024,
             tcp_receive_bytes: 1024 * 1024,
-            tcp_send_bytes: 4 * 1024 * 1024,
+            tcp_send_bytes: 256 * 1024,
+            tcp_send_most_bytes: 16 * 1024 * 1024,
+            memory: MemoryLimits::up_to(1024 * 1024 * 1024),
             tcp_ecn: false,
             port_queue: 1024,
             port_queue_bytes: 4 * 1024 * 1024,
@@ -140,13 +149,12 @@ impl Config {
         }
     }
 
-    /// Bytes that packets may pin when every shared queue is full: one port's, all neighbours', all fragments', one socket's two buffers.
+    /// Bytes that packets may pin when every shared queue is full: one port's, all neighbours', all fragments', all sockets'.
     pub const fn bytes(&self) -> u64 {
         self.port_queue_bytes as u64
             + self.neighbor_queue_bytes as u64
             + self.fragment_bytes as u64
-            + self.udp_receive_bytes as u64
-            + self.udp_send_bytes as u64
+            + self.memory.max
     }
 }
 
@@ -172,8 +180,9 @@ impl fmt::Display for Config {
             "sockets {}, UDP buffers {} bytes in, {} bytes out",
             self.sockets, self.udp_receive_bytes, self.udp_send_bytes
         )?;
+        writeln!(f, "all socket buffers {} bytes, pressure above {}", self.memory.max, self.memory.pressure)?;
         writeln!(f, "captures {} packets, {} bytes", self.capture_queue, self.capture_bytes)?;
-        write!(f, "{} bytes for one port, one socket and all shared queues", self.bytes())
+        write!(f, "{} bytes for one port, all sockets and all shared queues", self.bytes())
     }
 }
 
@@ -188,7 +197,7 @@ mod tests {
         assert!(
             Config::tiny()
                 .to_string()
-                .ends_with("344064 bytes for one port, one socket and all shared queues")
+                .ends_with("8667136 bytes for one port, all sockets and all shared queues")
         );
         assert!(Config::tiny().bytes() < Config::server().bytes() / 20);
     }

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     endpoint::Endpoint,
     foreign::Foreign,
+    memory::{Memory, MemoryLimits},
     random::Random,
     slab::Key,
     time::Instant,
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) notices: u32,
     /// Charges of frames that were dropped, to be given back to their sockets when the call ends.
     pub(crate) released: Vec<Charge>,
+    /// What the buffers of all sockets hold.
+    pub(crate) memory: Memory,
 }
 
 /// What a timer is for.
@@ -210,6 +213,7 @@ impl Context {
             events: VecDeque::new(),
             notices: 0,
             released: Vec::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -219,6 +223,36 @@ impl Context {
 
     pub(crate) const fn add(&mut self, counter: Counter, amount: u64) {
         self.statistics.counters[counter as usize] += amount;
+    }
+
+    /// A socket's buffers were `charged` and hold `held` bytes now.
+    pub(crate) fn recharge(&mut self, charged: &mut u32, held: usize) {
+        if self.memory.recharge(&self.config.memory, charged, held) {
+            self.count(Counter::MemoryPressure);
+        }
+    }
+
+    /// Sets what all buffers together may hold; writers that wait for it are asked at the end of the call.
+    pub(crate) fn limit_memory(&mut self, limits: MemoryLimits) {
+        self.config.memory = limits;
+        if self.memory.judge(&limits) {
+            self.count(Counter::MemoryPressure);
+        }
+    }
+
+    /// How large one buffer may be beyond what it is guaranteed, in bytes.
+    pub(crate) fn allowance(&self) -> u32 {
+        self.memory.allowance(&self.config.memory)
+    }
+
+    /// Bytes that all buffers together may still grow by.
+    pub(crate) const fn memory_left(&self) -> u64 {
+        self.config.memory.max.saturating_sub(self.memory.used())
+    }
+
+    /// Whether buffers may not grow beyond what they are guaranteed.
+    pub(crate) const fn memory_is_full(&self) -> bool {
+        self.memory.is_full(&self.config.memory)
     }
 
     /// Counts a drop that no packet can be shown for.

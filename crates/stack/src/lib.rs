@@ -23,6 +23,7 @@ mod endpoint;
 mod foreign;
 mod inet;
 mod link;
+mod memory;
 mod random;
 pub mod slab;
 mod socket;
@@ -44,6 +45,7 @@ pub use inet::tcp::{
 };
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};
+pub use memory::MemoryLimits;
 pub use random::Seed;
 pub use socket::{Datagram, SocketId, SocketOption, UdpSend};
 
@@ -158,6 +160,7 @@ impl Stack {
         let unfinished = self.link.has_looped()
             || self.tcp.has_looped()
             || self.tcp.has_chores()
+            || self.tcp.has_unasked(&self.cx)
             || !self.forgetting.is_empty();
         if unfinished { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
     }
@@ -238,6 +241,11 @@ impl Stack {
     /// The limits in force.
     pub const fn config(&self) -> &Config {
         &self.cx.config
+    }
+
+    /// What the buffers of all sockets hold now, and the most that they ever held, in bytes.
+    pub const fn memory(&self) -> (u64, u64) {
+        (self.cx.memory.used(), self.cx.memory.peak())
     }
 
     /// Sockets open.
@@ -333,7 +341,7 @@ impl Stack {
 
     /// recvfrom(2): one datagram, or a whole train if wanted; EAGAIN if there is none.
     pub fn udp_receive(&mut self, id: SocketId, whole_trains: bool) -> Result<Datagram, Errno> {
-        self.sockets.receive_udp(id, whole_trains)
+        self.sockets.receive_udp(&mut self.cx, id, whole_trains)
     }
 
     /// recvmmsg(2): up to `limit` datagrams or trains; EAGAIN if there is none.
@@ -343,7 +351,7 @@ impl Stack {
         out: &mut Vec<Datagram>,
         limit: usize,
     ) -> Result<usize, Errno> {
-        self.sockets.receive_udp_batch(id, out, limit)
+        self.sockets.receive_udp_batch(&mut self.cx, id, out, limit)
     }
 
     /// recvfrom(2) with MSG_PEEK.
@@ -384,7 +392,7 @@ impl Stack {
 impl Stack {
     /// socket(2): a TCP socket; ENFILE beyond the limit.
     pub fn tcp_open(&mut self) -> Result<SocketId, Errno> {
-        self.tcp.open()
+        self.tcp.open(&self.cx)
     }
 
     /// bind(2): returns the address bound. EINVAL, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT.

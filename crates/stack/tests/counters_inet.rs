@@ -161,6 +161,22 @@ fn a_socket_that_is_full_loses_what_comes_last() {
 }
 
 #[test]
+fn a_datagram_without_memory_is_dropped_unless_its_queue_is_empty() {
+    let memory = rumpnet_stack::MemoryLimits { low: 0, pressure: 0, max: 1 };
+    let mut outside = Outside::with(Config { memory, ..quiet() }, PortConfig::ethernet(OUR_MAC));
+    let socket = outside.udp(9);
+    outside.forget();
+    let received = [&DELIVERED[..], &[Counter::UdpReceived]].concat();
+    let datagram = || ipv4(header(Protocol::UDP, 0), &datagram(9, b"one"));
+    outside.receive(datagram());
+    outside.raises(&[&received[..], &[Counter::UdpDelivered, Counter::MemoryPressure]].concat(), &[]);
+    outside.receive(datagram());
+    outside.raises(&received, &[DropReason::UdpMemoryFull]);
+    assert!(outside.stack.udp_receive(socket, false).is_ok());
+    assert_eq!(outside.stack.memory().0, 0);
+}
+
+#[test]
 fn an_echo_request_is_answered_unless_it_asks_all() {
     let mut outside = Outside::new();
     let ask = message(Message::EchoRequest { identifier: 1, sequence: 2 }, b"data");

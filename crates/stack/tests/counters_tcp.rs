@@ -1,7 +1,7 @@
 //! Every counter and every reason of TCP, raised by segments made by hand.
 
 use rumpnet_proto::{Counter, DropReason, Request};
-use rumpnet_stack::{Config, Offloads, PortConfig, Shutdown, SocketId};
+use rumpnet_stack::{Config, MemoryLimits, Offloads, PortConfig, Shutdown, SocketId};
 use rumpnet_wire::{
     ethernet::{self, EtherType},
     icmpv4::{Message, UnreachableCode},
@@ -278,6 +278,8 @@ fn a_peer_that_acknowledges_none_of_many_small_segments_gets_no_more() {
     peer.options = Options::EMPTY;
     let (now, socket) = (peer.outside.now, peer.socket());
     peer.outside.stack.tcp_set_option(now, socket, rumpnet_stack::TcpOption::NoDelay(true)).expect("known");
+    let room = rumpnet_stack::TcpOption::SendBuffer(1 << 20);
+    peer.outside.stack.tcp_set_option(now, socket, room).expect("in range");
     for _ in 0..9000 {
         peer.send(b"x");
         peer.outside.sent();
@@ -519,4 +521,65 @@ fn a_path_that_is_too_narrow_is_followed_without_a_time_out() {
     assert_eq!(peer.outside.stack.counter(Counter::TcpTimeouts), 0);
     assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 960);
     peer.outside.stack.tcp_shutdown(peer.outside.now, peer.socket(), Shutdown::Both).expect("connected");
+}
+
+/// A connection with a kernel whose sockets may hold 12,000 bytes; pressure begins above 8,000.
+fn poor() -> Peer {
+    let memory = MemoryLimits::up_to(12_000);
+    let options = [TcpOption::MaximumSegmentSize(1460), TcpOption::SackPermitted];
+    let mut peer = Peer::listening(Config { memory, ..quiet() }).connect(&options);
+    peer.options = Options::EMPTY;
+    peer
+}
+
+#[test]
+fn data_without_memory_is_refused_once_all_early_data_was_given_up() {
+    let mut peer = poor();
+    let text = [7; 1000];
+    let counts = |peer: &Peer| {
+        let stack = &peer.outside.stack;
+        let counted = [Counter::MemoryPressure, Counter::TcpPruned].map(|counter| stack.counter(counter));
+        (counted, stack.drops(DropReason::TcpMemoryFull))
+    };
+    for early in [20_000, 22_000, 24_000] {
+        peer.say_with(Flags::ACK, &text, |head| head.sequence += early);
+    }
+    // Each holds 150 bytes beside its text.
+    for (said, counted) in [(3, ([0, 0], 0)), (4, ([1, 0], 0)), (4, ([1, 3000], 0)), (1, ([1, 3000], 1))] {
+        for _ in 0..said {
+            peer.say(Flags::ACK, &text);
+        }
+        assert_eq!(counts(&peer), counted);
+    }
+    let told = read(peer.outside.sent().last().expect("an acknowledgment"));
+    assert_eq!(told.acknowledgment.0, 1000 + 11_000, "all but the last");
+    assert_eq!(told.options.as_bytes(), b"", "what was given up is not reported (RFC 2018 section 8)");
+    // What comes early is refused, too, until somebody reads.
+    peer.say_with(Flags::ACK, &text, |head| head.sequence += 5000);
+    assert_eq!(counts(&peer), ([1, 3000], 2));
+    let (now, socket) = (peer.outside.now, peer.socket());
+    assert_eq!(peer.outside.stack.tcp_receive(now, socket, 99_999).expect("there").len(), 11_000);
+    assert_eq!(peer.outside.stack.memory(), (0, 12_650));
+    peer.seq -= 1000;
+    peer.say(Flags::ACK, &text);
+    assert_eq!(peer.outside.stack.tcp_receive(now, socket, 99_999).expect("there").len(), 1000);
+}
+
+#[test]
+fn a_writer_without_memory_is_held_back_and_goes_on_when_there_is_some() {
+    let mut peer = poor();
+    let (now, socket) = (peer.outside.now, peer.socket());
+    let text = bytes::Bytes::from_static(&[7; 100_000]);
+    assert_eq!(peer.outside.stack.tcp_send(now, socket, text.clone()), Ok(12_000));
+    assert_eq!(peer.outside.stack.tcp_send(now, socket, text), Err(rumpnet_proto::Errno::Again));
+    assert_eq!(peer.outside.stack.counter(Counter::TcpWritersHeldBack), 1);
+    let writable = |peer: &Peer| peer.outside.stack.readiness(rumpnet_stack::Endpoint::Tcp(socket)).writable;
+    assert!(!writable(&peer));
+    peer.outside.sent();
+    while peer.outside.stack.next_event().is_some() {}
+    peer.ack = peer.ack.wrapping_add(10_000);
+    peer.say(Flags::ACK, b"");
+    assert!(writable(&peer));
+    let news: Vec<_> = std::iter::from_fn(|| peer.outside.stack.next_event()).collect();
+    assert_eq!(news, [rumpnet_stack::Event::Socket(rumpnet_stack::Endpoint::Tcp(socket))]);
 }

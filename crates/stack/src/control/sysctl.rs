@@ -5,7 +5,7 @@ use rumpnet_proto::{Errno, Reply};
 use crate::{Stack, config::ReversePath, time::Duration};
 
 /// Every variable, sorted; what is not here does not exist.
-const NAMES: [&str; 12] = [
+const NAMES: &[&str] = &[
     "net.inet.arp.keep",
     "net.inet.icmp.bmcastecho",
     "net.inet.icmp.errppslimit",
@@ -16,12 +16,21 @@ const NAMES: [&str; 12] = [
     "net.inet.ip.redirect",
     "net.inet.ip.rpfilter",
     "net.inet.ip.ttl",
+    "net.inet.tcp.ecn.enable",
+    "net.inet.tcp.mem_low",
+    "net.inet.tcp.mem_max",
+    "net.inet.tcp.mem_peak",
+    "net.inet.tcp.mem_pressure",
+    "net.inet.tcp.mem_used",
+    "net.inet.tcp.recvspace",
+    "net.inet.tcp.sendbuf_max",
+    "net.inet.tcp.sendspace",
     "net.inet.udp.recvspace",
     "net.inet.udp.sendspace",
 ];
 
 pub(super) fn names() -> Reply {
-    Reply::Names(NAMES.map(Into::into).into())
+    Reply::Names(NAMES.iter().map(|name| (*name).into()).collect())
 }
 
 impl Stack {
@@ -37,6 +46,11 @@ impl Stack {
             "net.inet.icmp.errppslimit" => {
                 exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX))
             }
+            "net.inet.tcp.ecn.enable" => switch(&mut config.tcp_ecn, value),
+            "net.inet.tcp.recvspace" => exchange(&mut config.tcp_receive_bytes, value, 2048, 1 << 26),
+            "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value, 2048, 1 << 26),
+            "net.inet.tcp.sendbuf_max" => exchange(&mut config.tcp_send_most_bytes, value, 2048, 1 << 26),
+            memory if memory.starts_with("net.inet.tcp.mem_") => self.memory_variable(memory, value),
             "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value, 256, 1 << 26),
             "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value, 256, 1 << 26),
             "net.inet.arp.keep" => {
@@ -58,6 +72,29 @@ impl Stack {
             }
             _ => Err(Errno::NoEnt),
         }
+    }
+}
+
+impl Stack {
+    /// The memory of all socket buffers, in bytes; EINVAL if the limits would not be in order, EPERM for what is only measured.
+    fn memory_variable(&mut self, name: &str, value: Option<i64>) -> Result<i64, Errno> {
+        let mut limits = self.cx.config.memory;
+        let variable = match name {
+            "net.inet.tcp.mem_low" => &mut limits.low,
+            "net.inet.tcp.mem_pressure" => &mut limits.pressure,
+            "net.inet.tcp.mem_max" => &mut limits.max,
+            measured => {
+                let (used, peak) = self.memory();
+                let bytes = if measured == "net.inet.tcp.mem_peak" { peak } else { used };
+                return if value.is_some() { Err(Errno::Perm) } else { Ok(bytes as i64) };
+            }
+        };
+        let before = exchange(variable, value, 0, 1 << 50)?;
+        if limits.low > limits.pressure || limits.pressure > limits.max {
+            return Err(Errno::Inval);
+        }
+        self.cx.limit_memory(limits);
+        Ok(before)
     }
 }
 

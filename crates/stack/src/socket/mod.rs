@@ -129,9 +129,13 @@ impl Sockets {
             socket.receive_drops += 1;
             return cx.drop_received(about.interface, DropReason::UdpSocketFull, packet);
         }
+        if cx.memory_is_full() && !socket.is_empty() {
+            socket.receive_drops += 1;
+            return cx.drop_received(about.interface, DropReason::UdpMemoryFull, packet);
+        }
         cx.add(Counter::UdpDelivered, packet.segments(0) as u64);
         let payload = core::mem::take(packet).into_payload();
-        if socket.push(Datagram { payload, ..about }, pinned) {
+        if socket.push(cx, Datagram { payload, ..about }, pinned) {
             self.dirty.push_back(id);
         }
     }

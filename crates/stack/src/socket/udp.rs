@@ -33,6 +33,8 @@ pub(super) struct UdpSocket {
     remote: Option<SocketAddr>,
     receive_queue: VecDeque<(Datagram, usize)>,
     receive_bytes: usize,
+    /// What of the memory of all sockets it is charged for.
+    charged: u32,
     receive_limit: usize,
     pub(super) receive_drops: u64,
     send_bytes: usize,
@@ -99,10 +101,20 @@ impl UdpSocket {
     }
 
     /// Queues a datagram; true if the socket must be announced.
-    pub(super) fn push(&mut self, datagram: Datagram, pinned: usize) -> bool {
+    pub(super) fn push(&mut self, cx: &mut Context, datagram: Datagram, pinned: usize) -> bool {
         self.receive_bytes += pinned;
         self.receive_queue.push_back((datagram, pinned));
+        self.account(cx);
         !core::mem::replace(&mut self.announced, true)
+    }
+
+    /// Whether a datagram may be queued when there is no memory: an empty queue takes any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.receive_queue.is_empty()
+    }
+
+    fn account(&mut self, cx: &mut Context) {
+        cx.recharge(&mut self.charged, self.receive_bytes);
     }
 
     pub(super) fn set_error(&mut self, errno: Errno) -> bool {
@@ -178,6 +190,7 @@ impl Sockets {
             remote: None,
             receive_queue: VecDeque::new(),
             receive_bytes: 0,
+            charged: 0,
             receive_limit: cx.config.udp_receive_bytes as usize,
             receive_drops: 0,
             send_bytes: 0,
@@ -400,9 +413,15 @@ impl Sockets {
     }
 
     /// recv(2): the next datagram; EAGAIN if there is none, or the pending error.
-    pub(crate) fn receive_udp(&mut self, id: SocketId, whole_trains: bool) -> Result<Datagram, Errno> {
+    pub(crate) fn receive_udp(
+        &mut self,
+        cx: &mut Context,
+        id: SocketId,
+        whole_trains: bool,
+    ) -> Result<Datagram, Errno> {
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
         if let Some(datagram) = socket.pop(whole_trains) {
+            socket.account(cx);
             return Ok(datagram);
         }
         Err(socket.error.take().unwrap_or(Errno::Again))
@@ -411,14 +430,16 @@ impl Sockets {
     /// As [`Self::receive_udp`] until `limit` are taken or none is left; returns how many.
     pub(crate) fn receive_udp_batch(
         &mut self,
+        cx: &mut Context,
         id: SocketId,
         out: &mut Vec<Datagram>,
         limit: usize,
     ) -> Result<usize, Errno> {
-        out.push(self.receive_udp(id, true)?);
+        out.push(self.receive_udp(cx, id, true)?);
         let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
         let before = out.len();
         out.extend(core::iter::from_fn(|| socket.pop(true)).take(limit.saturating_sub(1)));
+        socket.account(cx);
         Ok(1 + out.len() - before)
     }
 
@@ -434,8 +455,9 @@ impl Sockets {
     pub(crate) fn close_udp(&mut self, cx: &mut Context, id: SocketId) -> Result<(), Errno> {
         self.disconnect_udp(id);
         self.unbind_any(cx, id);
-        let socket = self.udp.remove(id).ok_or(Errno::BadF)?;
+        let mut socket = self.udp.remove(id).ok_or(Errno::BadF)?;
         socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
+        cx.recharge(&mut socket.charged, 0);
         if let Some(local) = socket.local {
             self.demux.unbind(local);
         }

@@ -2,10 +2,9 @@
 //!
 //! What comes in is judged in `input`, acknowledgments in `acknowledge`, what goes out in `output`, time in `timers`. Here is what they share.
 
-use alloc::{boxed::Box, collections::VecDeque};
+use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::{Seq, Timestamps};
 
@@ -14,6 +13,7 @@ use super::{
     ecn::Marks,
     rack::Rack,
     reassembly::Reassembly,
+    receive_queue::ReceiveQueue,
     recovery::Phase,
     rtt::RoundTrip,
     scoreboard::Scoreboard,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     buffer::Payload,
+    config::Config,
     endpoint::Readiness,
     slab::Key,
     time::{Duration, Instant},
@@ -106,7 +107,9 @@ pub(crate) struct Settings {
     pub(crate) ttl: Option<u8>,
     pub(crate) tos: u8,
     pub(crate) receive_limit: u32,
+    /// The send buffer to begin with, and the greatest that it may grow to with the path; both are the same if the user fixed it.
     pub(crate) send_limit: u32,
+    pub(crate) send_most: u32,
     /// Whether the user fixed the receive buffer, so that it does not follow the path.
     pub(crate) receive_fixed: bool,
     pub(crate) reno: bool,
@@ -114,6 +117,16 @@ pub(crate) struct Settings {
     pub(crate) ecn: bool,
     /// Whether its address may be one that is not ours.
     pub(crate) bind_any: bool,
+}
+
+impl Settings {
+    /// What sysctl(8) may have changed since the last socket was opened.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.receive_limit = config.tcp_receive_bytes;
+        self.send_limit = config.tcp_send_bytes;
+        self.send_most = config.tcp_send_most_bytes.max(config.tcp_send_bytes);
+        self.ecn = config.tcp_ecn;
+    }
 }
 
 /// One connection.
@@ -138,6 +151,12 @@ pub(crate) struct Connection {
     pub(super) listed: bool,
     /// Whether news of it wait to be heard.
     pub(super) announced: bool,
+    /// What it is charged for, in bytes of memory, and the greatest that one of its buffers may be now beyond what is guaranteed.
+    pub(super) charged: u32,
+    pub(super) allowed: u32,
+    /// Whether it stands in the list of those whose writers wait for memory, and of those that may be pruned.
+    pub(super) awaits_memory: bool,
+    pub(super) prunable: bool,
     pub(super) timer: Option<TimerId>,
     pub(super) deadlines: Deadlines,
 
@@ -213,9 +232,10 @@ pub(crate) struct Connection {
     pub(super) silent_until: Instant,
     /// Full segments that are acknowledged at once after the start.
     pub(super) quick_acks: u8,
-    pub(super) received: VecDeque<Bytes>,
-    pub(super) received_len: usize,
+    pub(super) received: ReceiveQueue,
     pub(super) receive_limit: u32,
+    /// What the window has opened to: it grows with what comes, so that no more is promised than a peer has shown to have use for.
+    pub(super) opened: u32,
     pub(super) reassembly: Option<Box<Reassembly>>,
     /// Where the peer's urgent data ends, unless all of it was read (RCV.UP).
     pub(super) urgent: Option<Mark>,
@@ -263,6 +283,10 @@ impl Connection {
             soft_error: None,
             listed: false,
             announced: false,
+            charged: 0,
+            allowed: u32::MAX,
+            awaits_memory: false,
+            prunable: false,
             timer: None,
             deadlines: Deadlines::default(),
             iss,
@@ -311,9 +335,9 @@ impl Connection {
             ack: AckDue::No,
             silent_until: Instant::ZERO,
             quick_acks: 16,
-            received: VecDeque::new(),
-            received_len: 0,
+            received: ReceiveQueue::default(),
             receive_limit: settings.receive_limit,
+            opened: if settings.receive_fixed { u32::MAX } else { 0 },
             reassembly: None,
             urgent: None,
             fin_at: None,
@@ -380,10 +404,15 @@ impl Connection {
     /// The window to advertise, in bytes: never less than was promised, and grown only by what is worth it (RFC 9293
     /// section 3.8.6.2.2).
     pub(super) fn receive_window(&self) -> u32 {
-        let held = self.received_len + self.reassembly.as_ref().map_or(0, |ranges| ranges.pinned());
+        let (early, pinned) =
+            self.reassembly.as_ref().map_or((0, 0), |ranges| (ranges.len(), ranges.pinned()));
+        // Three quarters of what is pinned may be headers and the like; segments of a few bytes pin more.
+        let held = (self.received.len() + early).max((self.received.pinned() + pinned) / 4);
         // Without scaling, 65,535 is all that can be said.
         let most = usize::from(u16::MAX) << self.rcv_wscale;
-        let free = (self.receive_limit as usize).saturating_sub(held).min(most) as u32;
+        let limit = self.receive_limit.min(self.allowed.max(self.guaranteed()));
+        let opens = self.opened.max(u32::from(u16::MAX)) as usize;
+        let free = (limit as usize).saturating_sub(held).min(most).min(opens) as u32;
         let promised = self.rcv_adv - self.rcv_nxt;
         let promised = if self.rcv_adv.is_after(self.rcv_nxt) { promised } else { 0 };
         let worth = self.mss.min(self.receive_limit / 2);
@@ -393,6 +422,25 @@ impl Connection {
     /// Whether only full segments leave.
     pub(super) const fn is_corked(&self) -> bool {
         self.settings.cork || self.more
+    }
+
+    /// The send buffer, in bytes: twice what may be under way, so that a round trip's worth waits while another travels (as Linux has it).
+    pub(super) fn send_limit(&self) -> u32 {
+        self.send_limit_of_path().min(self.allowed.max(self.guaranteed()))
+    }
+
+    /// The same if there were memory without end.
+    pub(super) fn send_limit_of_path(&self) -> u32 {
+        let window = self.congestion.window();
+        // What a loss takes for a moment is not taken from the writer.
+        let known = if window.ssthresh == u32::MAX { 0 } else { window.ssthresh };
+        let follows = window.cwnd.max(known).saturating_mul(2);
+        self.settings.send_limit.max(follows.min(self.settings.send_most))
+    }
+
+    /// A writer is woken for what is worth it: a third of the buffer, as on Linux.
+    pub(super) fn has_room_to_write(&self, limit: u32) -> bool {
+        self.queue.held() <= limit as usize / 3 * 2
     }
 
     /// Whether the user may still send.
@@ -409,8 +457,7 @@ impl Connection {
     pub(crate) fn readiness(&self) -> Readiness {
         let connected = !matches!(self.state, State::SynSent | State::SynReceived);
         let dead = self.state == State::Closed;
-        // A writer is woken for what is worth it: a third of the buffer, as on Linux.
-        let room = self.queue.len() <= self.settings.send_limit as usize / 3 * 2;
+        let room = self.has_room_to_write(self.send_limit());
         Readiness {
             readable: connected && (self.readable_len() > 0 || self.is_at_end())
                 || dead
@@ -427,35 +474,13 @@ impl Connection {
     /// Takes up to `limit` bytes that have come in, in order, and not beyond urgent data.
     pub(super) fn take_received(&mut self, limit: usize) -> Payload {
         let limit = if self.urgent.is_some() { self.pass_mark(limit) } else { limit };
-        self.take_slices(limit)
-    }
-
-    pub(super) fn take_slices(&mut self, limit: usize) -> Payload {
-        let mut payload = Payload::Empty;
-        let mut left = limit;
-        while let Some(front) = self.received.front_mut().filter(|_| left > 0) {
-            let slice = if front.len() > left { front.split_to(left) } else { core::mem::take(front) };
-            if front.is_empty() {
-                self.received.pop_front();
-            }
-            left -= slice.len();
-            payload.push(slice);
-        }
-        self.received_len -= limit - left;
-        payload
+        self.received.take(limit)
     }
 
     /// The same without taking it (MSG_PEEK).
     pub(super) fn peek_received(&self, limit: usize) -> Payload {
-        let mut payload = Payload::Empty;
-        let (mut passed, mut left) = self.look_past_mark(limit);
-        for slice in &self.received {
-            let from = passed.min(slice.len());
-            let to = slice.len().min(from + left);
-            payload.push(slice.slice(from..to));
-            (passed, left) = (passed - from, left - (to - from));
-        }
-        payload
+        let (passed, left) = self.look_past_mark(limit);
+        self.received.peek(passed, left)
     }
 
     /// It is over: buffers go, the reason stays for the user to read.

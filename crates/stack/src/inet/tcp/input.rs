@@ -41,12 +41,12 @@ pub(super) enum Verdict {
 }
 
 impl Connection {
-    /// A segment of this connection has come in.
+    /// A segment of this connection has come in; keeping its payload pins so many bytes.
     pub(super) fn receive(
         &mut self,
         now: Instant,
         segment: &Segment,
-        payload: Payload,
+        payload: (Payload, usize),
         offset: u32,
     ) -> Verdict {
         self.last_heard = now;
@@ -101,7 +101,12 @@ impl Connection {
     }
 
     /// Section 3.10.7.4.
-    fn receive_synchronized(&mut self, now: Instant, segment: &Segment, payload: Payload) -> Verdict {
+    fn receive_synchronized(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+        payload: (Payload, usize),
+    ) -> Verdict {
         if self.state == State::SynReceived && is_repeated_syn(self.rcv_nxt, segment) {
             return self.receive_repeated_syn(segment);
         }
@@ -298,7 +303,12 @@ impl Connection {
     }
 
     /// Step 7: the segment's text, cut to the window.
-    fn receive_data(&mut self, now: Instant, segment: &Segment, payload: Payload) -> Result<(), DropReason> {
+    fn receive_data(
+        &mut self,
+        now: Instant,
+        segment: &Segment,
+        (payload, pins): (Payload, usize),
+    ) -> Result<(), DropReason> {
         if segment.has(Flags::URG) {
             self.receive_urgent_pointer(segment);
         }
@@ -312,14 +322,26 @@ impl Connection {
         let (start, payload) = self.cut_to_window(segment, payload);
         if start != self.rcv_nxt {
             self.ack = AckDue::Now;
-            let kept = self.reassembly.get_or_insert_default().insert(start, &payload);
+            if self.allowed == 0 {
+                // As if it had never come: it is not reported.
+                return Err(DropReason::TcpMemoryFull);
+            }
+            let kept = self.reassembly.get_or_insert_default().insert(start, &payload, pins);
             return if kept { Ok(()) } else { Err(DropReason::TcpReassemblyFull) };
         }
+        let (payload, pins) = match self.determine_keepable(payload, pins) {
+            Ok(kept) => kept,
+            Err(reason) => {
+                self.ack = AckDue::Now;
+                return Err(reason);
+            }
+        };
         let filled = self.reassembly.as_ref().is_some_and(|ranges| !ranges.is_empty());
-        self.accept(payload);
-        while let Some(more) = self.reassembly.as_mut().and_then(|ranges| ranges.next_in_order(self.rcv_nxt))
+        self.accept(payload, pins);
+        while let Some((more, pins)) =
+            self.reassembly.as_mut().and_then(|ranges| ranges.next_in_order(self.rcv_nxt))
         {
-            self.accept(more);
+            self.accept(more, pins);
         }
         if self.reassembly.as_ref().is_some_and(|ranges| !ranges.has_news()) {
             self.reassembly = None;
@@ -346,18 +368,16 @@ impl Connection {
     }
 
     /// The next bytes of the stream.
-    fn accept(&mut self, payload: Payload) {
-        let len = payload.len();
-        self.rcv_nxt += len as u32;
+    fn accept(&mut self, payload: Payload, pins: usize) {
+        let len = payload.len() as u32;
+        self.rcv_nxt += len;
+        if self.allowed == u32::MAX {
+            self.opened = self.opened.max(u16::MAX.into()).saturating_add(2 * len);
+        }
         if self.read_shut {
             return;
         }
-        self.received_len += len;
-        match payload {
-            Payload::Empty => {}
-            Payload::One(slice) => self.received.push_back(slice),
-            Payload::Chain(slices) => self.received.extend(slices),
-        }
+        self.received.push(payload, pins);
     }
 
     /// Every second full segment is acknowledged at once (RFC 9293 section 3.8.6.3), the first ones and those around a gap each.

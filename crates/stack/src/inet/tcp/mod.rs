@@ -19,10 +19,12 @@ mod errors;
 mod flow;
 mod input;
 mod listen;
+mod memory;
 mod options;
 mod output;
 mod rack;
 mod reassembly;
+mod receive_queue;
 mod recovery;
 mod report;
 mod rtt;
@@ -61,6 +63,8 @@ use demux::{Demux, Pair};
 use flow::{Held, release};
 use input::Verdict;
 use listen::Listener;
+use memory::Shortage;
+use receive_queue::SLICE_COST;
 use segment::{Outline, Segment};
 
 pub(crate) use connection::{Settings, State};
@@ -97,6 +101,7 @@ pub(crate) struct Tcp {
     /// Sockets whose readiness may have changed.
     news: Vec<Key>,
     chores: Chores,
+    shortage: Shortage,
     secret: Seed,
     /// The second, and how many challenges are left in it.
     challenges: (u64, u32),
@@ -112,6 +117,7 @@ impl Tcp {
             looped: VecDeque::new(),
             news: Vec::new(),
             chores: Chores::default(),
+            shortage: Shortage::default(),
             secret: random.next_seed(),
             challenges: (0, 0),
             defaults: Settings {
@@ -128,6 +134,7 @@ impl Tcp {
                 tos: 0,
                 receive_limit: config.tcp_receive_bytes,
                 send_limit: config.tcp_send_bytes,
+                send_most: config.tcp_send_most_bytes.max(config.tcp_send_bytes),
                 receive_fixed: false,
                 reno: false,
                 ecn: config.tcp_ecn,
@@ -184,12 +191,18 @@ impl Tcp {
         if self.has_no_place(key, segment) {
             return cx.drop_received(segment.interface, DropReason::TcpListenQueueFull, packet);
         }
+        if segment.len > 0 {
+            self.make_room(cx);
+        }
         let offset = self.timestamp_offset(pair.0, pair.1);
+        let allowance = cx.allowance();
         let Some(connection) = self.connection_mut(key) else { return };
+        connection.allowed = allowance;
         let (before, mark) = (connection.readiness(), connection.urgent);
         // What is refused is shown whole to captures of drops, so the packet is kept until the verdict.
         let payload = packet.clone().into_payload();
-        let verdict = connection.receive(cx.now, segment, payload, offset);
+        let pins = packet.pinned() + SLICE_COST * payload.slices().len();
+        let verdict = connection.receive(cx.now, segment, (payload, pins), offset);
         let changed = connection.readiness() != before || segment.len > 0;
         let undone = connection.undone.take();
         undone.into_iter().for_each(|ground| cx.count(ground.counter()));
@@ -311,6 +324,7 @@ impl Tcp {
     /// After anything that changed a connection: its timer, its place among those that may send, its end.
     fn settle(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
         self.follow_drain(cx, key);
+        self.account(cx, key);
         let now = cx.now;
         let Some(connection) = self.connection_mut(key) else { return };
         if connection.state == State::Closed {
@@ -432,8 +446,9 @@ impl Tcp {
 
     /// Sends what a connection may send next; false if it is nothing, and the connection is off its list.
     fn transmit(&mut self, cx: &mut Context, link: &mut Link, inet: &mut Inet, key: Key) -> bool {
-        let now = cx.now;
+        let (now, allowance) = (cx.now, cx.allowance());
         let Some(connection) = self.connection_mut(key) else { return false };
+        connection.allowed = allowance;
         let Some(transmission) = connection.determine_transmission() else {
             // Whatever it still has waits for an acknowledgment, a window or a timer.
             connection.listed = false;
@@ -485,6 +500,7 @@ impl Tcp {
 
     /// Turns the news into events, at the end of a call.
     pub(crate) fn announce(&mut self, cx: &mut Context) {
+        self.wake_waiting(cx);
         cx.events.extend(self.news.drain(..).map(|key| Event::Socket(Endpoint::Tcp(key))));
     }
 
@@ -501,7 +517,8 @@ impl Tcp {
     /// Forgets a socket, with its timer and addresses.
     fn remove(&mut self, cx: &mut Context, key: Key) {
         match self.sockets.remove(key) {
-            Some(Socket::Connection(connection)) => {
+            Some(Socket::Connection(mut connection)) => {
+                Self::release(cx, &mut connection);
                 connection.timer.map(|timer| cx.timers.cancel(timer));
                 if connection.state != State::Closed {
                     self.demux.disconnect((connection.local, connection.remote), key);

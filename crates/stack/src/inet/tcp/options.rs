@@ -2,7 +2,7 @@
 
 use rumpnet_proto::Errno;
 
-use super::{Socket, Tcp};
+use super::{Socket, Tcp, connection::Connection};
 use crate::{context::Context, inet::Inet, link::Link, slab::Key, time::Duration};
 
 /// An option of a TCP socket, with its value.
@@ -67,7 +67,7 @@ pub struct TcpSettings {
     pub tos: u8,
     /// SO_RCVBUF as it is now: it follows the path unless it was set.
     pub receive_buffer: u32,
-    /// SO_SNDBUF.
+    /// SO_SNDBUF as it is now: it follows the path unless it was set.
     pub send_buffer: u32,
     /// TCP_CONGESTION: NewReno instead of CUBIC.
     pub reno: bool,
@@ -111,7 +111,10 @@ impl Tcp {
                 settings.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER);
                 settings.receive_fixed = true;
             }
-            TcpOption::SendBuffer(bytes) => settings.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER),
+            TcpOption::SendBuffer(bytes) => {
+                settings.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER);
+                settings.send_most = settings.send_limit;
+            }
             // What is held for an address is let go by the same rule.
             TcpOption::BindAny(on) if unbound => settings.bind_any = on,
             TcpOption::Reno(on) if !connected => settings.reno = on,
@@ -127,12 +130,13 @@ impl Tcp {
 
     /// getsockopt(2): all at once.
     pub(crate) fn settings(&self, cx: &Context, key: Key) -> Result<TcpSettings, Errno> {
-        let (settings, receive_buffer) = match self.sockets.value(key).ok_or(Errno::BadF)? {
-            Socket::Idle { settings, .. } => (&**settings, settings.receive_limit),
-            Socket::Listener(listener) => (&listener.settings, listener.settings.receive_limit),
-            Socket::Held(held) => (&held.settings, held.settings.receive_limit),
-            Socket::Connection(connection) => (&connection.settings, connection.receive_limit),
+        let settings = match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Idle { settings, .. } => settings,
+            Socket::Listener(listener) => &listener.settings,
+            Socket::Held(held) => &held.settings,
+            Socket::Connection(connection) => &connection.settings,
         };
+        let connection = self.connection(key);
         Ok(TcpSettings {
             no_delay: settings.no_delay,
             cork: settings.cork,
@@ -145,8 +149,8 @@ impl Tcp {
             linger: settings.linger,
             ttl: settings.ttl.unwrap_or(cx.config.ttl),
             tos: settings.tos,
-            receive_buffer,
-            send_buffer: settings.send_limit,
+            receive_buffer: connection.map_or(settings.receive_limit, |found| found.receive_limit),
+            send_buffer: connection.map_or(settings.send_limit, Connection::send_limit),
             reno: settings.reno,
         })
     }

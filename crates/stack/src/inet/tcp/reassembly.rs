@@ -19,6 +19,8 @@ struct Range {
     start: Seq,
     payload: Payload,
     len: u32,
+    /// Bytes of memory that it holds.
+    pins: usize,
     /// When it last changed; the highest is the most recent.
     changed: u32,
 }
@@ -27,6 +29,9 @@ struct Range {
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     ranges: Vec<Range>,
+    /// Of all ranges.
+    len: usize,
+    pinned: usize,
     changes: u32,
     /// A range that came twice, to be reported once.
     duplicate: Option<SackBlock>,
@@ -43,13 +48,18 @@ impl Reassembly {
         self.ranges.is_empty()
     }
 
-    /// Bytes of memory that the ranges hold.
-    pub(crate) fn pinned(&self) -> usize {
-        self.ranges.iter().map(|range| range.len as usize).sum()
+    /// Bytes of the stream that the ranges hold.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
-    /// Keeps a segment that begins past `rcv_nxt`; false if there are too many gaps to keep it.
-    pub(crate) fn insert(&mut self, start: Seq, payload: &Payload) -> bool {
+    /// Bytes of memory that the ranges hold.
+    pub(crate) const fn pinned(&self) -> usize {
+        self.pinned
+    }
+
+    /// Keeps a segment that begins past `rcv_nxt` and pins so many bytes; false if there are too many gaps to keep it.
+    pub(crate) fn insert(&mut self, start: Seq, payload: &Payload, mut pins: usize) -> bool {
         let end = start + payload.len() as u32;
         self.note_duplicate(start, end);
         self.changes += 1;
@@ -59,7 +69,12 @@ impl Reassembly {
         }
         for (from, to) in fresh {
             let part = payload.slice((from - start) as usize..(to - start) as usize);
-            self.ranges.push(Range { start: from, len: to - from, payload: part, changed: self.changes });
+            self.len += part.len();
+            self.pinned += pins;
+            let (len, changed) = (to - from, self.changes);
+            // All parts share what the first is charged.
+            let pins = core::mem::take(&mut pins);
+            self.ranges.push(Range { start: from, len, payload: part, pins, changed });
         }
         self.ranges.sort_by(|one, other| one.start.distance_from(other.start).cmp(&0));
         self.join();
@@ -94,6 +109,7 @@ impl Reassembly {
                 Some(last) if last.end() == range.start => {
                     last.payload.append(range.payload);
                     last.len += range.len;
+                    last.pins += range.pins;
                     last.changed = last.changed.max(range.changed);
                 }
                 _ => joined.push(range),
@@ -123,18 +139,37 @@ impl Reassembly {
         Some((&range.payload, (at - range.start) as usize))
     }
 
-    /// What follows `rcv_nxt` without a gap now, taken out; none while the gap is there.
-    pub(crate) fn next_in_order(&mut self, rcv_nxt: Seq) -> Option<Payload> {
+    /// Gives up the ranges furthest from their turn, until so many bytes of memory are free; returns the bytes of the stream that went.
+    ///
+    /// They were reported, and are not any more: the sender must keep what is not acknowledged (RFC 2018 section 8).
+    pub(crate) fn prune(&mut self, memory: usize) -> u64 {
+        let (goal, before) = (self.pinned.saturating_sub(memory), self.len);
+        while self.pinned > goal
+            && let Some(last) = self.ranges.pop()
+        {
+            self.forget(&last);
+        }
+        (before - self.len) as u64
+    }
+
+    const fn forget(&mut self, range: &Range) {
+        self.len -= range.len as usize;
+        self.pinned -= range.pins;
+    }
+
+    /// What follows `rcv_nxt` without a gap now, taken out, and what it pins; none while the gap is there.
+    pub(crate) fn next_in_order(&mut self, rcv_nxt: Seq) -> Option<(Payload, usize)> {
         let front = self.ranges.first()?;
         if front.start.is_after(rcv_nxt) {
             return None;
         }
         let front = self.ranges.remove(0);
+        self.forget(&front);
         let skip = (rcv_nxt - front.start).min(front.len);
         if skip == front.len {
             return self.next_in_order(rcv_nxt);
         }
-        Some(front.payload.slice(skip as usize..front.len as usize))
+        Some((front.payload.slice(skip as usize..front.len as usize), front.pins))
     }
 
     /// The blocks to report, the most telling first, at most `limit`; a duplicate is reported once.
@@ -180,7 +215,7 @@ mod tests {
         let stream = vec![7; 1000];
         let mut reassembly = Reassembly::default();
         for (start, end) in [(100, 200), (300, 400), (500, 600), (400, 450)] {
-            assert!(reassembly.insert(Seq(start), &part(&stream, start as usize, end as usize)));
+            assert!(reassembly.insert(Seq(start), &part(&stream, start as usize, end as usize), 0));
         }
         assert_eq!(blocks(&mut reassembly), [(300, 450), (500, 600), (100, 200)]);
     }
@@ -189,8 +224,8 @@ mod tests {
     fn a_duplicate_is_reported_once_and_first() {
         let stream = vec![7; 1000];
         let mut reassembly = Reassembly::default();
-        reassembly.insert(Seq(100), &part(&stream, 100, 200));
-        reassembly.insert(Seq(150), &part(&stream, 150, 250));
+        reassembly.insert(Seq(100), &part(&stream, 100, 200), 0);
+        reassembly.insert(Seq(150), &part(&stream, 150, 250), 0);
         assert_eq!(blocks(&mut reassembly), [(150, 200), (100, 250)]);
         assert_eq!(blocks(&mut reassembly), [(100, 250)]);
     }
@@ -200,9 +235,9 @@ mod tests {
         let mut reassembly = Reassembly::default();
         let one = || Payload::from(Bytes::from_static(b"x"));
         for number in 0..MAX_RANGES as u32 {
-            assert!(reassembly.insert(Seq(2 * number), &one()));
+            assert!(reassembly.insert(Seq(2 * number), &one(), 0));
         }
-        assert!(!reassembly.insert(Seq(100_000), &one()));
+        assert!(!reassembly.insert(Seq(100_000), &one(), 0));
     }
 
     proptest! {
@@ -216,13 +251,13 @@ mod tests {
             let mut covered = vec![false; stream.len()];
             for (start, len) in pieces.drain(..) {
                 let end = start + len;
-                reassembly.insert(Seq(base.wrapping_add(start as u32)), &part(&stream, start, end));
+                reassembly.insert(Seq(base.wrapping_add(start as u32)), &part(&stream, start, end), 1);
                 covered[start..end].fill(true);
             }
             let mut at = 0;
             while at < stream.len() {
                 match reassembly.next_in_order(Seq(base.wrapping_add(at as u32))) {
-                    Some(payload) => {
+                    Some((payload, _)) => {
                         let bytes = payload.to_bytes();
                         prop_assert_eq!(&bytes[..], &stream[at..at + bytes.len()]);
                         prop_assert!(covered[at..at + bytes.len()].iter().all(|there| *there));
@@ -235,6 +270,7 @@ mod tests {
                 }
             }
             prop_assert!(reassembly.is_empty());
+            prop_assert_eq!((reassembly.len(), reassembly.pinned()), (0, 0));
         }
     }
 }

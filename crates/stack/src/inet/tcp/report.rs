@@ -82,14 +82,14 @@ impl Connection {
         // A SYN or a FIN that is under way takes a number, but no byte.
         let under_way = (self.snd_nxt - self.snd_una) as usize;
         let unsent = unacknowledged.saturating_sub(under_way);
-        TcpQueues { received: self.received_len, unacknowledged, unsent }
+        TcpQueues { received: self.received.len(), unacknowledged, unsent }
     }
 
     fn report(&self) -> SocketReport {
         SocketReport {
             local: Some(self.local),
             remote: Some(self.remote),
-            receive_queue: self.received_len as u32,
+            receive_queue: self.received.len() as u32,
             send_queue: self.queue.len() as u32,
             connection: Some(self.path_report()),
             ..empty(self.state)

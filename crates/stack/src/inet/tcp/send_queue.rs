@@ -29,6 +29,16 @@ impl SendQueue {
         self.len
     }
 
+    /// Bytes that count against the buffer: the payload, or what its slices take if they are very small.
+    pub(crate) fn held(&self) -> usize {
+        self.len.max(self.slices.len() * size_of::<Bytes>())
+    }
+
+    /// Bytes of memory that it holds, as far as it can know: what else a slice keeps alive is not to be seen.
+    pub(crate) fn pinned(&self) -> usize {
+        self.len + self.slices.len() * size_of::<Bytes>()
+    }
+
     /// Forgets `count` bytes from the front, or all.
     pub(crate) fn acknowledge(&mut self, count: usize) {
         let mut left = count.min(self.len);

@@ -27,7 +27,7 @@ impl Connection {
     /// The number of the next byte that a read would give.
     fn copied(&self) -> Seq {
         let fin = self.fin_at.is_some_and(|fin| self.rcv_nxt.is_after(fin));
-        self.rcv_nxt - (self.received_len as u32 + u32::from(fin))
+        self.rcv_nxt - (self.received.len() as u32 + u32::from(fin))
     }
 
     /// Bytes before the mark that are still to be read; none without a mark.
@@ -38,12 +38,12 @@ impl Connection {
     /// Bytes that a read would give now or later, the urgent one not among them if it is not in line.
     pub(super) fn readable_len(&self) -> usize {
         let hidden = self.urgent.is_some() && self.urgent_ahead() == Some(0) && !self.settings.urgent_inline;
-        self.received_len.saturating_sub(usize::from(hidden))
+        self.received.len().saturating_sub(usize::from(hidden))
     }
 
     /// Whether something came that the user has not read, in whatever way.
     pub(super) fn has_unread(&self) -> bool {
-        self.received_len > 0 && (self.readable_len() > 0 || self.has_urgent())
+        self.received.len() > 0 && (self.readable_len() > 0 || self.has_urgent())
     }
 
     /// A segment with the flag URG has come in (section 3.10.7.4, step 6). What points before what was received is old, and what points
@@ -58,7 +58,7 @@ impl Connection {
             return;
         }
         // A reader that stands at the old byte shall not get it as a byte of the stream now.
-        if self.urgent_ahead() == Some(0) && !self.settings.urgent_inline && self.received_len > 0 {
+        if self.urgent_ahead() == Some(0) && !self.settings.urgent_inline && self.received.len() > 0 {
             self.skip_received();
         }
         self.urgent = Some(Mark { at, taken: false });
@@ -74,7 +74,7 @@ impl Connection {
 
     /// Before a read: what of it stays before the mark. One that begins at the mark leaves it behind.
     pub(super) fn pass_mark(&mut self, limit: usize) -> usize {
-        if self.urgent_ahead() == Some(0) && self.received_len > 0 && limit > 0 {
+        if self.urgent_ahead() == Some(0) && self.received.len() > 0 && limit > 0 {
             if !self.settings.urgent_inline {
                 self.skip_received();
             }
@@ -85,19 +85,19 @@ impl Connection {
 
     /// The same for a look without taking: how many bytes are passed over, and how many may be seen.
     pub(super) fn look_past_mark(&self, limit: usize) -> (usize, usize) {
-        let hidden = self.received_len - self.readable_len();
+        let hidden = self.received.len() - self.readable_len();
         (hidden, self.reach(limit))
     }
 
     /// The byte out of band is not part of the stream.
     fn skip_received(&mut self) {
-        let _byte = self.take_slices(1);
+        let _byte = self.received.take(1);
     }
 
     /// The urgent byte, if it has come.
     fn urgent_byte(&self) -> Option<u8> {
         let ahead = self.urgent_ahead()? as usize;
-        if ahead < self.received_len {
+        if ahead < self.received.len() {
             return byte_of(self.received.iter(), ahead);
         }
         let at = self.urgent?.at;

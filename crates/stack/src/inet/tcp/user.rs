@@ -112,7 +112,7 @@ impl Connection {
             return;
         }
         let wanted = self.drained.saturating_mul(2).min(MAX_WINDOW);
-        if !self.settings.receive_fixed && wanted > self.receive_limit {
+        if !self.settings.receive_fixed && wanted > self.receive_limit && self.allowed == u32::MAX {
             self.receive_limit = wanted;
         }
         (self.drained, self.drained_since) = (0, now);
@@ -121,7 +121,8 @@ impl Connection {
 
 impl Tcp {
     /// socket(2); ENFILE beyond the limit.
-    pub(crate) fn open(&mut self) -> Result<Key, Errno> {
+    pub(crate) fn open(&mut self, cx: &Context) -> Result<Key, Errno> {
+        self.defaults.follow(&cx.config);
         let socket = Socket::Idle { local: None, settings: Box::new(self.defaults) };
         self.sockets.insert(socket).map_err(|_| Errno::NFile)
     }
@@ -269,8 +270,9 @@ impl Tcp {
         mut bytes: Bytes,
         how: SendMode,
     ) -> Result<usize, Errno> {
-        let now = cx.now;
+        let (now, allowance, left) = (cx.now, cx.allowance(), cx.memory_left());
         let connection = self.connection_for_io(key)?;
+        connection.allowed = allowance;
         if let Some(error) = connection.error.take() {
             return Err(error);
         }
@@ -279,8 +281,9 @@ impl Tcp {
             _ if !connection.may_send() => return Err(Errno::Pipe),
             _ => {}
         }
-        let room = (connection.settings.send_limit as usize).saturating_sub(connection.queue.len());
+        let room = connection.room_to_write(left);
         if room == 0 {
+            self.account(cx, key);
             return Err(Errno::Again);
         }
         bytes.truncate(room);
@@ -311,6 +314,8 @@ impl Tcp {
         if connection.readable_len() > 0 {
             let payload = connection.take_received(limit);
             connection.follow_reader(now, payload.len());
+            self.account(cx, key);
+            let connection = self.connection_for_io(key)?;
             if connection.owes_window_update() {
                 connection.owe_now();
                 self.settle(cx, link, inet, key);
@@ -352,7 +357,6 @@ impl Tcp {
         if how != Shutdown::Write {
             connection.read_shut = true;
             connection.received.clear();
-            connection.received_len = 0;
             connection.urgent = None;
         }
         if how != Shutdown::Read {
