@@ -4,16 +4,13 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpListener as HostListener, TcpStream as HostStream},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
 
 use rumpnet::{
-    Bytes, Kernel, Pool, TcpListener, TcpStream, Undelivered,
-    buffer::{Frame, Received},
-    link::{Link, LinkProperties, Signal, tap},
-    proto::{Capabilities, Counter, LinkState},
+    Bytes, Kernel, TcpListener, TcpStream, Undelivered,
+    proto::{Capabilities, Counter},
 };
 use rumpnet_host::namespace::enter_own_network;
 
@@ -405,66 +402,4 @@ fn the_last_handle_resets_its_peers() {
         Ok(len) => assert_eq!(len, 0),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-}
-
-/// A cable of our own: the host's tap, but every so-manieth frame is lost in either direction.
-struct Lossy {
-    link: Box<dyn Link>,
-    passed: AtomicU32,
-    one_in: u32,
-}
-
-impl Lossy {
-    fn loses(&self) -> bool {
-        // A full period of a linear congruential generator, so that losses come without order, the same every time.
-        let number = self.passed.fetch_add(1, Ordering::Relaxed);
-        (number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) >> 8).is_multiple_of(self.one_in)
-    }
-}
-
-impl Link for Lossy {
-    fn properties(&self) -> LinkProperties {
-        self.link.properties()
-    }
-
-    fn signal(&self) -> Signal<'_> {
-        self.link.signal()
-    }
-
-    fn state(&self) -> LinkState {
-        self.link.state()
-    }
-
-    fn send(&self, frame: &Frame) -> io::Result<()> {
-        if self.loses() { Ok(()) } else { self.link.send(frame) }
-    }
-
-    fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()> {
-        let before = out.len();
-        self.link.receive(pool, limit, out)?;
-        let mut place = 0;
-        out.retain(|_| {
-            place += 1;
-            place <= before || !self.loses()
-        });
-        Ok(())
-    }
-
-    fn set_up(&self, up: bool) -> io::Result<()> {
-        self.link.set_up(up)
-    }
-}
-
-#[test]
-fn over_a_lossy_cable_every_byte_arrives_in_both_roles() {
-    enter_own_network().expect("these tests need root");
-    let kernel = Kernel::boot().expect("boots");
-    let lossy = Lossy { link: tap("tap0").expect("these tests need root"), passed: 0.into(), one_in: 50 };
-    kernel.attach("virt0", Box::new(lossy), None).expect("room");
-    let kernel = settle(kernel);
-    for connect in ROLES {
-        let (ours, theirs) = connect(&kernel);
-        exchange(ours, theirs, 5_000_000);
-    }
-    assert!(kernel.counter(Counter::TcpRetransmitted) > 0);
 }
