@@ -13,7 +13,7 @@ use rumpnet::{
     Kernel, TcpListener, TcpStream,
     proto::{Counter, DropReason, Reply, Request, SocketReport, TcpState},
 };
-use rumpnet_cable::{TapCable, bridged_end, host_end};
+use rumpnet_cable::{TapCable, bridged_end, host_end, use_cubic};
 use rumpnet_host::namespace::enter_own_network;
 use rumpnet_sim::Conditions;
 
@@ -100,16 +100,30 @@ fn read_to_end(stream: &mut impl Read) -> Vec<u8> {
     all
 }
 
+/// A connection of the host's to us.
+fn host_connect() -> io::Result<HostStream> {
+    let stream = HostStream::connect(SocketAddr::from(OURS))?;
+    use_cubic(&stream)?;
+    Ok(stream)
+}
+
+/// A listener of the host's.
+fn host_listen() -> HostListener {
+    let listener = HostListener::bind(SocketAddr::from(HOSTS)).expect("free");
+    use_cubic(&listener).expect("these tests need root");
+    listener
+}
+
 /// A connection that the host begins: our end and its.
 fn from_the_host(kernel: &Kernel) -> (TcpStream, HostStream) {
     let listener = TcpListener::bind(kernel, SocketAddr::from(OURS)).expect("free");
-    let theirs = HostStream::connect(SocketAddr::from(OURS)).expect("we listen");
+    let theirs = host_connect().expect("we listen");
     (listener.accept().expect("a connection").0.patient(), theirs.patient())
 }
 
 /// A connection that we begin.
 fn from_us(kernel: &Kernel) -> (TcpStream, HostStream) {
-    let listener = HostListener::bind(SocketAddr::from(HOSTS)).expect("free");
+    let listener = host_listen();
     let ours = TcpStream::connect(kernel, SocketAddr::from(HOSTS)).expect("the host listens");
     (ours.patient(), listener.accept().expect("a connection").0.patient())
 }
@@ -300,10 +314,10 @@ fn a_thousand_connections_at_once_keep_their_streams_apart_in_both_roles() {
     let kernel = link.kernel.clone();
     let listener = TcpListener::bind(&kernel, SocketAddr::from(OURS)).expect("free");
     let serving = thread::spawn(move || answer_all(|| listener.accept().map(|(stream, _)| stream)));
-    ask_at_once(|| HostStream::connect(SocketAddr::from(OURS)));
+    ask_at_once(host_connect);
     serving.join().expect("served");
     assert_eq!(link.kernel.counter(Counter::TcpAccepted), 1000);
-    let listener = HostListener::bind(SocketAddr::from(HOSTS)).expect("free");
+    let listener = host_listen();
     let serving = thread::spawn(move || answer_all(|| listener.accept().map(|(stream, _)| stream)));
     ask_at_once(|| TcpStream::connect(&kernel, SocketAddr::from(HOSTS)));
     serving.join().expect("served");

@@ -25,7 +25,7 @@ use rumpnet_sim::{CableCounters, Conditions, LooseCable};
 
 use capture::Capture;
 use carrier::Carrier;
-pub use place::{bridged_end, host_end};
+pub use place::{bridged_end, host_end, use_cubic};
 
 /// Frames that wait in a tap for the cable; a burst of a whole window fits.
 const QUEUE: u32 = 10_000;

@@ -2,10 +2,12 @@
 
 use std::{
     io,
+    os::fd::AsFd,
     process::{Command, Stdio},
 };
 
 use rumpnet_host::Tap;
+use rustix::net::sockopt;
 
 use crate::end;
 
@@ -28,6 +30,11 @@ pub fn bridged_end(tap: &str) -> io::Result<Tap> {
     ip(&format!("link set {END} master br0"))?;
     ip("link set br0 up")?;
     Ok(end)
+}
+
+/// Lets a socket of the host's kernel, or what a listener accepts from now on, use CUBIC whatever the host prefers.
+pub fn use_cubic(socket: &impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_tcp_congestion(socket, "cubic")?)
 }
 
 fn open() -> io::Result<Tap> {
