@@ -17,9 +17,18 @@ pub(crate) struct Udp<N: Net> {
 
 impl<N: Net> Udp<N> {
     pub(crate) fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::bind_with(net, local, &[])
+    }
+
+    pub(crate) fn bind_with(
+        net: &N,
+        local: impl ToSocketAddrs,
+        options: &[SocketOption],
+    ) -> io::Result<Self> {
         let local = local.to_socket_addr()?;
         let id = net.enter(|stack, _| stack.udp_open()).map_err(N::error)?;
         let socket = Self { net: net.clone(), id, block: Block::default() };
+        options.iter().try_for_each(|option| socket.set_option(*option))?;
         socket.call(|stack, _| stack.udp_bind(id, local))?;
         Ok(socket)
     }

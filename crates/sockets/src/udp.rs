@@ -30,6 +30,11 @@ impl<N: Net> UdpSocket<N> {
         Ok(Self { udp: Arc::new(Udp::bind(net, local)?) })
     }
 
+    /// As [`Self::bind`], with options that must be set before: SO_REUSEADDR, SO_REUSEPORT, SO_BINDANY.
+    pub fn bind_with(net: &N, local: impl ToSocketAddrs, options: &[SocketOption]) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::bind_with(net, local, options)?) })
+    }
+
     /// A socket that hears every datagram that comes by an interface to any unicast address, the kernel's or not, at `port`, or with 0 at any
     /// (IP_TRANSPARENT); sockets bound to what a datagram is for win. [`Meta::destination`] says whom it was for, and `send_from`
     /// answers from there. ENXIO without that interface, AddrInUse, ENFILE beyond the limit.

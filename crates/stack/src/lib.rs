@@ -25,6 +25,7 @@ mod inet;
 mod link;
 mod memory;
 mod random;
+mod reuse;
 pub mod slab;
 mod socket;
 pub mod time;
@@ -371,7 +372,7 @@ impl Stack {
 
     /// setsockopt(2).
     pub fn udp_set_option(&mut self, id: SocketId, option: SocketOption) -> Result<(), Errno> {
-        self.sockets.set_udp_option(id, option)
+        self.sockets.set_udp_option(&mut self.cx, id, option)
     }
 
     /// getsockopt(2) of SO_ERROR: takes the pending error.

@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use rumpnet_stack::TcpOption;
+
 use super::{TcpStream, mode::Mode};
 use crate::{
     Interest, ToSocketAddrs, Wait,
@@ -18,9 +20,11 @@ pub struct TcpListener<N: Wait> {
 }
 
 impl<N: Wait> TcpListener<N> {
-    /// socket(2), bind(2) and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
+    /// socket(2), bind(2) with SO_REUSEADDR, and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
         let tcp = Tcp::open(net)?;
+        // As `std` has it: connections of an earlier listener are not in the way.
+        tcp.set_option(TcpOption::ReuseAddress(true))?;
         tcp.bind(local.to_socket_addr()?)?;
         tcp.listen(BACKLOG)?;
         Ok(Self::from_core(Arc::new(tcp)))

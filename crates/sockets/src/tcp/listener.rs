@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use rumpnet_stack::TcpOption;
+
 use super::{
     TcpStream,
     core::{BACKLOG, Tcp},
@@ -27,9 +29,11 @@ impl<N: Net> Clone for TcpListener<N> {
 }
 
 impl<N: Net> TcpListener<N> {
-    /// socket(2), bind(2) and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
+    /// socket(2), bind(2) with SO_REUSEADDR, and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
         let tcp = Tcp::open(net)?;
+        // As `std` has it: connections of an earlier listener are not in the way.
+        tcp.set_option(TcpOption::ReuseAddress(true))?;
         tcp.bind(local.to_socket_addr()?)?;
         tcp.listen(BACKLOG)?;
         Ok(Self::from_core(Arc::new(tcp)))

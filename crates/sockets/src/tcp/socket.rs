@@ -28,6 +28,26 @@ impl<N: Net> TcpSocket<N> {
         self.tcp.local_addr()
     }
 
+    /// Whether others that say so too may be bound where it is, unless they listen (SO_REUSEADDR).
+    pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
+        self.set_option(TcpOption::ReuseAddress(reuseaddr))
+    }
+
+    /// Whether SO_REUSEADDR is set.
+    pub fn reuseaddr(&self) -> io::Result<bool> {
+        Ok(self.settings()?.reuse_address)
+    }
+
+    /// Whether others that say so too may be bound where it is, and share its connections by the hash of their addresses (SO_REUSEPORT).
+    pub fn set_reuseport(&self, reuseport: bool) -> io::Result<()> {
+        self.set_option(TcpOption::ReusePort(reuseport))
+    }
+
+    /// Whether SO_REUSEPORT is set.
+    pub fn reuseport(&self) -> io::Result<bool> {
+        Ok(self.settings()?.reuse_port)
+    }
+
     /// setsockopt(2).
     pub fn set_option(&self, option: TcpOption) -> io::Result<()> {
         self.tcp.set_option(option)

@@ -3,8 +3,11 @@
 //!
 //! Each step is one look-up in a hash table, whatever the number of sockets.
 
-use alloc::collections::BTreeMap;
-use core::net::{IpAddr, SocketAddr};
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::{
+    hash::BuildHasher as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use hashbrown::HashMap;
 
@@ -14,10 +17,8 @@ use crate::random::{Random, TableHasher};
 /// The tables.
 pub(super) struct Demux {
     connected: HashMap<(SocketAddr, SocketAddr), SocketId, TableHasher>,
-    /// The socket at each local address; none where it hears its peer alone.
-    bound: HashMap<SocketAddr, Option<SocketId>, TableHasher>,
-    /// How many sockets use each port, by any address.
-    ports: HashMap<u16, u32, TableHasher>,
+    /// The sockets at each local address that hear everybody, in the order in which they came, and whether they share what comes.
+    bound: HashMap<SocketAddr, Vec<(SocketId, bool)>, TableHasher>,
     /// Sockets that hear any address, by interface and port; those of port 0 hear any port.
     any: BTreeMap<(u32, u16), SocketId>,
 }
@@ -27,7 +28,6 @@ impl Demux {
         Self {
             connected: HashMap::with_hasher(random.table_hasher()),
             bound: HashMap::with_hasher(random.table_hasher()),
-            ports: HashMap::with_hasher(random.table_hasher()),
             any: BTreeMap::new(),
         }
     }
@@ -40,9 +40,32 @@ impl Demux {
         (interface, foreign): (u32, bool),
     ) -> Option<SocketId> {
         self.find_connected(local, remote)
-            .or_else(|| self.bound.get(&local).copied().flatten())
-            .or_else(|| self.bound.get(&any(local)).copied().flatten().filter(|_| !foreign))
+            .or_else(|| self.find_bound(local, (local, remote)))
+            .or_else(|| if foreign { None } else { self.find_bound(any(local), (local, remote)) })
             .or_else(|| self.find_any(interface, local.port()))
+    }
+
+    /// The one bound to an address; of several the last, unless they share by the hash of the flow.
+    fn find_bound(&self, at: SocketAddr, flow: (SocketAddr, SocketAddr)) -> Option<SocketId> {
+        let group = self.bound.get(&at)?;
+        match group[..] {
+            [(only, _)] => Some(only),
+            [.., (_, true)] => {
+                let hash = self.bound.hasher().hash_one(flow);
+                group.get((hash % group.len() as u64) as usize).map(|(id, _)| *id)
+            }
+            _ => group.last().map(|(id, _)| *id),
+        }
+    }
+
+    /// All that are bound to a group or a broadcast address, or to all addresses; else the one that hears any.
+    pub(super) fn find_all(&self, local: SocketAddr, interface: u32) -> Vec<SocketId> {
+        let bound = [local, any(local)].into_iter().filter_map(|at| self.bound.get(&at)).flatten();
+        let mut all: Vec<_> = bound.map(|(id, _)| *id).collect();
+        if all.is_empty() {
+            all.extend(self.find_any(interface, local.port()));
+        }
+        all
     }
 
     fn find_any(&self, interface: u32, port: u16) -> Option<SocketId> {
@@ -74,43 +97,28 @@ impl Demux {
         if self.connected.is_empty() { None } else { self.connected.get(&(local, remote)).copied() }
     }
 
-    /// Whether a socket may be bound here: neither the address nor, for the unspecified one, the port is taken.
-    pub(super) fn is_free(&self, local: SocketAddr) -> bool {
-        if local.ip().is_unspecified() {
-            return !self.ports.contains_key(&local.port());
-        }
-        !self.bound.contains_key(&local) && !self.bound.contains_key(&any(local))
+    /// Lets a socket hear everybody at an address, alone, or in place of those before it, or sharing with them.
+    pub(super) fn bind(&mut self, local: SocketAddr, id: SocketId, shares: bool) {
+        self.bound.entry(local).or_default().push((id, shares));
     }
 
-    pub(super) fn bind(&mut self, local: SocketAddr, id: SocketId) {
-        self.reserve(local, Some(id));
-    }
-
-    fn reserve(&mut self, local: SocketAddr, hears_all: Option<SocketId>) {
-        self.bound.insert(local, hears_all);
-        *self.ports.entry(local.port()).or_insert(0) += 1;
-    }
-
-    pub(super) fn unbind(&mut self, local: SocketAddr) {
-        self.bound.remove(&local);
-        if let Some(users) = self.ports.get_mut(&local.port()) {
-            *users -= 1;
-            if *users == 0 {
-                self.ports.remove(&local.port());
+    /// A socket hears nothing any more at an address where it heard everybody, or a peer.
+    pub(super) fn unbind(&mut self, local: SocketAddr, remote: Option<SocketAddr>, id: SocketId) {
+        if let Some(remote) = remote {
+            if self.connected.get(&(local, remote)) == Some(&id) {
+                self.connected.remove(&(local, remote));
+            }
+        } else if let Some(group) = self.bound.get_mut(&local) {
+            group.retain(|(other, _)| *other != id);
+            if group.is_empty() {
+                self.bound.remove(&local);
             }
         }
     }
 
-    /// Binds a socket to hear its peer alone.
+    /// Lets a socket hear its peer alone; of several with one peer the last does.
     pub(super) fn connect(&mut self, local: SocketAddr, remote: SocketAddr, id: SocketId) {
-        self.reserve(local, None);
         self.connected.insert((local, remote), id);
-    }
-
-    /// Makes a connected socket hear everybody again.
-    pub(super) fn disconnect(&mut self, local: SocketAddr, remote: SocketAddr, id: SocketId) {
-        self.connected.remove(&(local, remote));
-        self.bound.insert(local, Some(id));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     },
     link::Link,
     random::Random,
+    reuse::Uses,
     slab::{Key, Slab},
     time::Instant,
 };
@@ -61,6 +62,8 @@ pub struct Datagram {
 pub(crate) struct Sockets {
     udp: Slab<UdpSocket>,
     demux: Demux,
+    /// What addresses are taken, and by what.
+    uses: Uses,
     pub(crate) echo: EchoSessions,
     /// Sockets that packets woke, so that one batch makes one event each.
     dirty: VecDeque<SocketId>,
@@ -71,6 +74,7 @@ impl Sockets {
         Self {
             udp: Slab::new(config.sockets),
             demux: Demux::new(random),
+            uses: Uses::default(),
             echo: EchoSessions::new(),
             dirty: VecDeque::new(),
         }
@@ -88,22 +92,24 @@ impl Sockets {
     ) {
         match delivery {
             Delivery::Udp { interface, source, destination, audience, ttl, tos } => {
-                let foreign = audience == Audience::Foreign;
-                let Some(id) = self.demux.find(destination, source, (interface, foreign)) else {
-                    return refuse(cx, link, inet, (interface, audience), packet);
-                };
-                let (segment, received) = (packet.offload.gso.map(|gso| gso.size), cx.now);
                 let about = Datagram {
                     payload: Payload::Empty,
-                    segment,
+                    segment: packet.offload.gso.map(|gso| gso.size),
                     source,
                     destination,
                     interface,
                     ttl,
                     tos,
-                    received,
+                    received: cx.now,
                 };
-                self.queue(cx, id, packet, about);
+                if audience == Audience::Many {
+                    return self.queue_for_all(cx, packet, &about);
+                }
+                let foreign = audience == Audience::Foreign;
+                match self.demux.find(destination, source, (interface, foreign)) {
+                    Some(id) => self.queue(cx, id, packet, about),
+                    None => refuse(cx, link, inet, (interface, audience), packet),
+                }
             }
             Delivery::EchoReply { source, identifier, sequence, ttl, interface } => {
                 if !self.echo.on_reply(cx, (source, identifier, sequence), ttl, packet) {
@@ -118,6 +124,16 @@ impl Sockets {
                 }
             }
         }
+    }
+
+    /// What was sent to many is for every socket that is bound to it; each has its part of the same bytes.
+    fn queue_for_all(&mut self, cx: &mut Context, packet: &Received, about: &Datagram) {
+        let mut all = self.demux.find_all(about.destination, about.interface);
+        all.sort_unstable();
+        if all.is_empty() {
+            return cx.drop_received(about.interface, DropReason::UdpNoSocket, packet);
+        }
+        all.into_iter().for_each(|id| self.queue(cx, id, &mut packet.clone(), about.clone()));
     }
 
     #[inline]
@@ -199,7 +215,7 @@ impl Sockets {
     }
 }
 
-/// Nobody listens there: counted, and said to the sender unless it asked many, or somebody else.
+/// Nobody listens there: counted, and said to the sender unless it asked somebody else.
 fn refuse(
     cx: &mut Context,
     link: &mut Link,

@@ -23,6 +23,7 @@ use crate::{
         udp,
     },
     link::{Link, NO_INTERFACE},
+    reuse::{Reuse, Standing},
 };
 
 /// One UDP socket.
@@ -47,6 +48,8 @@ pub(super) struct UdpSocket {
     may_broadcast: bool,
     /// Whether it may have an address that is not ours.
     bind_any: bool,
+    /// Who may share its address.
+    reuse: Reuse,
     /// Whether it stands in the dirty list, or its news was not taken yet.
     pub(super) announced: bool,
 }
@@ -66,6 +69,10 @@ pub enum SocketOption {
     SendBuffer(u32),
     /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
     BindAny(bool),
+    /// SO_REUSEADDR: whether others that say so too may be bound where it is; of those at one address the last hears.
+    ReuseAddress(bool),
+    /// SO_REUSEPORT: whether others that say so too may be bound where it is, and share what comes by the hash of the flow.
+    ReusePort(bool),
 }
 
 /// A datagram to be sent, or a train of datagrams to one destination.
@@ -148,6 +155,10 @@ impl UdpSocket {
         Some(datagram)
     }
 
+    const fn standing(&self) -> Standing {
+        Standing { reuse: self.reuse, listening: false, connected: self.remote.is_some() }
+    }
+
     /// The address that is held for it as if it were ours.
     fn held_address(&self) -> Option<SocketAddr> {
         self.local.filter(|local| self.bind_any && !local.ip().is_unspecified())
@@ -175,6 +186,8 @@ impl UdpSocket {
             // What is held for an address is let go by the same rule.
             SocketOption::BindAny(_) if self.local.is_some() => return Err(Errno::Inval),
             SocketOption::BindAny(on) => self.bind_any = on,
+            SocketOption::ReuseAddress(on) => self.reuse.set_address(on),
+            SocketOption::ReusePort(on) => self.reuse.set_port(on),
             SocketOption::SendBuffer(bytes) => self.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
         }
         Ok(())
@@ -201,6 +214,7 @@ impl Sockets {
             tos: 0,
             may_broadcast: false,
             bind_any: false,
+            reuse: Reuse::default(),
             announced: false,
         };
         self.udp.insert(socket).map_err(|_| Errno::NFile)
@@ -228,12 +242,11 @@ impl Sockets {
         if !usable {
             return Err(Errno::AddrNotAvail);
         }
-        let local = self.determine_local(cx, local)?;
-        self.demux.bind(local, id);
+        let local = self.determine_local(cx, local, socket.reuse)?;
         if let Some(socket) = self.udp.value_mut(id) {
             socket.local = Some(local);
-            socket.held_address().into_iter().for_each(|address| cx.foreign.hold(Protocol::UDP, address));
         }
+        self.move_in(cx, id);
         Ok(local)
     }
 
@@ -278,15 +291,20 @@ impl Sockets {
     }
 
     /// The port wanted, or a free one drawn at random (RFC 6056 section 3.3.2).
-    fn determine_local(&self, cx: &mut Context, local: SocketAddr) -> Result<SocketAddr, Errno> {
+    fn determine_local(
+        &self,
+        cx: &mut Context,
+        local: SocketAddr,
+        reuse: Reuse,
+    ) -> Result<SocketAddr, Errno> {
         if local.port() != 0 {
-            return if self.demux.is_free(local) { Ok(local) } else { Err(Errno::AddrInUse) };
+            return if self.uses.permits(local, reuse) { Ok(local) } else { Err(Errno::AddrInUse) };
         }
         let first = cx.random.below(EPHEMERAL);
         (0..EPHEMERAL)
             .map(|step| FIRST_EPHEMERAL + ((first + step) % EPHEMERAL) as u16)
             .map(|port| SocketAddr::new(local.ip(), port))
-            .find(|candidate| self.demux.is_free(*candidate))
+            .find(|candidate| self.uses.permits(*candidate, Reuse::default()))
             .ok_or(Errno::AddrNotAvail)
     }
 
@@ -314,23 +332,34 @@ impl Sockets {
                 self.bind_udp(cx, inet, id, SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))?.port()
             }
         };
-        self.disconnect_udp(id);
-        let local = SocketAddr::new(path.source, port);
-        let socket = self.udp.value_mut(id).ok_or(Errno::BadF)?;
-        socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
-        self.demux.unbind(socket.local.unwrap_or(local));
-        self.demux.connect(local, remote, id);
-        socket.local = Some(local);
-        socket.remote = Some(remote);
-        socket.held_address().into_iter().for_each(|address| cx.foreign.hold(Protocol::UDP, address));
+        self.move_out(cx, id);
+        if let Some(socket) = self.udp.value_mut(id) {
+            socket.local = Some(SocketAddr::new(path.source, port));
+            socket.remote = Some(remote);
+        }
+        self.move_in(cx, id);
         Ok(())
     }
 
-    fn disconnect_udp(&mut self, id: SocketId) {
-        let Some(socket) = self.udp.value_mut(id) else { return };
-        if let (Some(local), Some(remote)) = (socket.local, socket.remote.take()) {
-            self.demux.disconnect(local, remote, id);
+    /// A socket has its address from now on: it stands in the way of others, and hears.
+    fn move_in(&mut self, cx: &mut Context, id: SocketId) {
+        let Some(socket) = self.udp.value(id) else { return };
+        let Some(local) = socket.local.filter(|_| socket.any.is_none()) else { return };
+        self.uses.add(local, socket.standing());
+        match socket.remote {
+            Some(remote) => self.demux.connect(local, remote, id),
+            None => self.demux.bind(local, id, socket.reuse.port()),
         }
+        socket.held_address().into_iter().for_each(|address| cx.foreign.hold(Protocol::UDP, address));
+    }
+
+    /// The reverse, before anything of that is changed.
+    fn move_out(&mut self, cx: &mut Context, id: SocketId) {
+        let Some(socket) = self.udp.value(id) else { return };
+        let Some(local) = socket.local.filter(|_| socket.any.is_none()) else { return };
+        self.uses.remove(local, socket.standing());
+        self.demux.unbind(local, socket.remote, id);
+        socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
     }
 
     /// Sends as many of `batch` as there is room for, and returns how many; the error is that of the first, if it failed.
@@ -453,14 +482,10 @@ impl Sockets {
 
     /// Closes a socket; what it has queued to receive is lost, what waits at a port is still sent.
     pub(crate) fn close_udp(&mut self, cx: &mut Context, id: SocketId) -> Result<(), Errno> {
-        self.disconnect_udp(id);
+        self.move_out(cx, id);
         self.unbind_any(cx, id);
         let mut socket = self.udp.remove(id).ok_or(Errno::BadF)?;
-        socket.held_address().into_iter().for_each(|address| cx.foreign.release(Protocol::UDP, address));
         cx.recharge(&mut socket.charged, 0);
-        if let Some(local) = socket.local {
-            self.demux.unbind(local);
-        }
         Ok(())
     }
 
@@ -473,8 +498,22 @@ impl Sockets {
     }
 
     /// Sets an option; EINVAL for an impossible value.
-    pub(crate) fn set_udp_option(&mut self, id: SocketId, option: SocketOption) -> Result<(), Errno> {
-        self.udp.value_mut(id).ok_or(Errno::BadF)?.set_option(option)
+    pub(crate) fn set_udp_option(
+        &mut self,
+        cx: &mut Context,
+        id: SocketId,
+        option: SocketOption,
+    ) -> Result<(), Errno> {
+        // Who may share its address is counted where it is.
+        let moves = matches!(option, SocketOption::ReuseAddress(_) | SocketOption::ReusePort(_));
+        if moves {
+            self.move_out(cx, id);
+        }
+        let set = self.udp.value_mut(id).ok_or(Errno::BadF)?.set_option(option);
+        if moves {
+            self.move_in(cx, id);
+        }
+        set
     }
 
     /// Takes the pending error (SO_ERROR).

@@ -3,7 +3,7 @@
 //! What comes in is judged in `input`, acknowledgments in `acknowledge`, what goes out in `output`, time in `timers`. Here is what they share.
 
 use alloc::boxed::Box;
-use core::net::SocketAddr;
+use core::{net::SocketAddr, num::NonZeroU8};
 
 use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::{Seq, Timestamps};
@@ -26,6 +26,7 @@ use crate::{
     buffer::Payload,
     config::Config,
     endpoint::Readiness,
+    reuse::Reuse,
     slab::Key,
     time::{Duration, Instant},
     timer::TimerId,
@@ -104,7 +105,7 @@ pub(crate) struct Settings {
     pub(crate) urgent_inline: bool,
     /// SO_LINGER: how long closing waits; for no time it resets.
     pub(crate) linger: Option<Duration>,
-    pub(crate) ttl: Option<u8>,
+    pub(crate) ttl: Option<NonZeroU8>,
     pub(crate) tos: u8,
     pub(crate) receive_limit: u32,
     /// The send buffer to begin with, and the greatest that it may grow to with the path; both are the same if the user fixed it.
@@ -117,6 +118,8 @@ pub(crate) struct Settings {
     pub(crate) ecn: bool,
     /// Whether its address may be one that is not ours.
     pub(crate) bind_any: bool,
+    /// Who may share its address.
+    pub(crate) reuse: Reuse,
 }
 
 impl Settings {

@@ -1,6 +1,6 @@
 //! Finding the connection or the listener of a segment, and ports that are free. Neither depends on how many there are.
 
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::{
     hash::BuildHasher as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -16,8 +16,6 @@ use crate::{
 /// The first of the ports that are given to connections that name none (RFC 6056 section 3.2).
 const FIRST_EPHEMERAL: u16 = 49_152;
 const EPHEMERAL: u16 = 16_384;
-/// The highest address, which ends the range of a port's.
-const LAST: Ipv6Addr = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
 
 /// The local and the remote address of a connection.
 pub(super) type Pair = (SocketAddr, SocketAddr);
@@ -27,8 +25,8 @@ pub(super) struct Demux {
     /// By local and remote address, which stand in the connections alone; peers fill it.
     connections: HashTable<Key>,
     hasher: PeerTableHasher,
-    /// Sockets that hold a local address without a peer: bound or listening.
-    bound: BTreeMap<(u16, IpAddr), Key>,
+    /// Listeners at each address; several share its connections.
+    listeners: BTreeMap<(u16, IpAddr), Vec<Key>>,
     /// Listeners to any address, by interface and port; those of port 0 hear any port.
     any: BTreeMap<(u32, u16), Key>,
 }
@@ -36,7 +34,7 @@ pub(super) struct Demux {
 impl Demux {
     pub(super) fn new(random: &mut Random) -> Self {
         let hasher = PeerTableHasher::new(random.next_seed());
-        Self { connections: HashTable::new(), hasher, bound: BTreeMap::new(), any: BTreeMap::new() }
+        Self { connections: HashTable::new(), hasher, listeners: BTreeMap::new(), any: BTreeMap::new() }
     }
 
     /// The connection of a pair of addresses; `pair_of` tells those of a key.
@@ -45,10 +43,14 @@ impl Demux {
         self.connections.find(hash, |key| pair_of(*key) == Some(pair)).copied()
     }
 
-    /// Who is bound to an address, exactly or by all of ours; a foreign one is none of those.
-    pub(super) fn bound(&self, local: SocketAddr, foreign: bool) -> Option<Key> {
-        let at = |address| self.bound.get(&(local.port(), address)).copied();
-        at(local.ip()).or_else(|| at(any(local.ip())).filter(|_| !foreign))
+    /// Who listens at an address, exactly or at all of ours, of which a foreign one is none. Several listeners share flows by their hash.
+    pub(super) fn listener(&self, local: SocketAddr, foreign: bool, flow: impl Fn() -> u64) -> Option<Key> {
+        let at = |address| self.listeners.get(&(local.port(), address));
+        let group = at(local.ip()).or_else(|| at(any(local.ip())).filter(|_| !foreign))?;
+        match group[..] {
+            [only] => Some(only),
+            _ => group.get((flow() % group.len() as u64) as usize).copied(),
+        }
     }
 
     /// Who listens to any address at a port that a segment came for by an interface.
@@ -74,23 +76,18 @@ impl Demux {
         self.any.range((interface, 0)..=(interface, u16::MAX)).next().map(|(_, key)| *key)
     }
 
-    /// Whether nobody holds an address that `local` would collide with.
-    pub(super) fn is_free(&self, local: SocketAddr) -> bool {
-        let (port, wanted) = (local.port(), local.ip());
-        if wanted.is_unspecified() {
-            let all = (port, IpAddr::V4(Ipv4Addr::UNSPECIFIED))..=(port, IpAddr::V6(LAST));
-            return self.bound.range(all).next().is_none();
+    pub(super) fn listen(&mut self, local: SocketAddr, key: Key) {
+        self.listeners.entry((local.port(), local.ip())).or_default().push(key);
+    }
+
+    pub(super) fn stop_listening(&mut self, local: SocketAddr, key: Key) {
+        let place = (local.port(), local.ip());
+        if let Some(group) = self.listeners.get_mut(&place) {
+            group.retain(|other| *other != key);
+            if group.is_empty() {
+                self.listeners.remove(&place);
+            }
         }
-        let is_bound = |address| self.bound.contains_key(&(port, address));
-        !is_bound(wanted) && !is_bound(any(wanted))
-    }
-
-    pub(super) fn bind(&mut self, local: SocketAddr, key: Key) {
-        self.bound.insert((local.port(), local.ip()), key);
-    }
-
-    pub(super) fn unbind(&mut self, local: SocketAddr) {
-        self.bound.remove(&(local.port(), local.ip()));
     }
 
     /// Enters a connection that `pair_of` knows already.

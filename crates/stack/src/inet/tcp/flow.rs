@@ -66,18 +66,6 @@ impl Held {
     }
 }
 
-impl Settings {
-    /// The address that is held for a socket with these settings as if it were ours.
-    pub(super) fn held_address(&self, local: SocketAddr) -> Option<SocketAddr> {
-        Some(local).filter(|local| self.bind_any && !local.ip().is_unspecified())
-    }
-}
-
-/// A socket gives the address back that was held for it.
-pub(super) fn release(cx: &mut Context, settings: &Settings, local: SocketAddr) {
-    settings.held_address(local).into_iter().for_each(|address| cx.foreign.release(Protocol::TCP, address));
-}
-
 impl Tcp {
     /// listen(2) to any address, by an interface, at a port or for 0 at any. EINVAL if bound, connected or listening, EADDRINUSE.
     pub(crate) fn listen_any(
@@ -183,6 +171,8 @@ impl Tcp {
         if !held.taken {
             return self.remove(cx, key);
         }
+        let tenancy = self.sockets.value(key).and_then(Socket::tenancy);
+        self.move_out(cx, tenancy);
         self.on_held_gone(cx, key, &held);
         if let Some(held) = self.held_mut(key) {
             (held.ended, held.timer) = (Some(reason), None);
@@ -208,22 +198,18 @@ impl Tcp {
         }
         held.timer.map(|timer| cx.timers.cancel(timer));
         self.demux.disconnect((held.syn.destination, held.syn.source), key);
-        release(cx, &held.settings, held.syn.destination);
         self.leave_listener(key, held.listener, held.taken);
     }
 
     /// A listener has left the table.
-    pub(super) fn on_listener_gone(&mut self, cx: &mut Context, listener: &Listener) {
+    pub(super) fn on_listener_gone(&mut self, cx: &mut Context, key: Key, listener: &Listener) {
         match listener.any {
             Some(_) if listener.deaf => {}
             Some(interface) => {
                 self.demux.unbind_any(interface, listener.local.port());
                 cx.foreign.unhear(interface, Protocol::TCP, listener.local.port());
             }
-            None => {
-                self.demux.unbind(listener.local);
-                release(cx, &listener.settings, listener.local);
-            }
+            None => self.demux.stop_listening(listener.local, key),
         }
     }
 
@@ -270,10 +256,13 @@ impl Tcp {
         let connection = self.embryo(cx.now, settings, path.mtu, &syn);
         let timer = self.held_mut(key).and_then(|held| held.timer.take());
         timer.map(|timer| cx.timers.cancel(timer));
+        let tenancy = self.sockets.value(key).and_then(Socket::tenancy);
+        self.move_out(cx, tenancy);
         if let Some(socket) = self.sockets.value_mut(key) {
-            // It keeps its place, by which segments find it, and the address that is held for it.
+            // It keeps its place, by which segments find it.
             *socket = Socket::Connection(Box::new(connection));
         }
+        self.move_in(cx, key);
         self.leave_listener(key, listener, true);
         cx.count(Counter::TcpFlowsAccepted);
         self.settle(cx, link, inet, key);
@@ -311,16 +300,5 @@ impl Tcp {
             cx.count(Counter::TcpFlowsDropped);
         }
         self.remove(cx, key);
-    }
-
-    /// Takes packets for the address of a socket that may have a foreign one.
-    pub(super) fn hold_address(&self, cx: &mut Context, key: Key) {
-        let address = match self.sockets.value(key) {
-            Some(Socket::Connection(connection)) => connection.settings.held_address(connection.local),
-            Some(Socket::Held(held)) => held.settings.held_address(held.syn.destination),
-            Some(Socket::Idle { local: Some(local), settings }) => settings.held_address(*local),
-            _ => None,
-        };
-        address.into_iter().for_each(|address| cx.foreign.hold(Protocol::TCP, address));
     }
 }

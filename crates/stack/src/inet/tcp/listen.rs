@@ -1,7 +1,7 @@
 //! Listeners: connections on their way to be accepted, and those that wait for it.
 
 use alloc::{boxed::Box, collections::VecDeque};
-use core::net::SocketAddr;
+use core::{net::SocketAddr, num::NonZeroU8};
 
 use rumpnet_proto::{Counter, DropReason};
 use rumpnet_wire::tcp::Flags;
@@ -208,7 +208,7 @@ impl Tcp {
         }
         let (outline, payload) = answer.build(now, Transmission::Syn);
         cx.count(Counter::TcpCookiesSent);
-        let limits = (u32::MAX, settings.ttl, answer.type_of_service(Transmission::Syn));
+        let limits = (u32::MAX, settings.ttl.map(NonZeroU8::get), answer.type_of_service(Transmission::Syn));
         // What is refused below was counted there; the peer will ask again.
         let _refused = emit(cx, link, inet, &path, &outline, payload, Some(limits));
     }

@@ -31,13 +31,14 @@ mod rtt;
 mod scoreboard;
 pub(crate) mod segment;
 mod send_queue;
+mod tenancy;
 mod timers;
 mod undo;
 mod urgent;
 mod user;
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
-use core::{hash::Hasher as _, net::SocketAddr};
+use core::{hash::Hasher as _, net::SocketAddr, num::NonZeroU8};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
@@ -54,13 +55,14 @@ use crate::{
     inet::{Inet, ipv4::Outgoing, route::Path},
     link::Link,
     random::{Random, Seed},
+    reuse::{Reuse, Uses},
     slab::{Key, Slab},
     time::{Duration, Instant},
 };
 use chores::Chores;
 use connection::Connection;
 use demux::{Demux, Pair};
-use flow::{Held, release};
+use flow::Held;
 use input::Verdict;
 use listen::Listener;
 use memory::Shortage;
@@ -95,6 +97,8 @@ enum Socket {
 pub(crate) struct Tcp {
     sockets: Slab<Socket>,
     demux: Demux,
+    /// What addresses are taken, and by what.
+    uses: Uses,
     /// Connections that may have something to send, by port; those of the loopback come last.
     ready: Vec<VecDeque<Key>>,
     looped: VecDeque<Key>,
@@ -113,6 +117,7 @@ impl Tcp {
         Self {
             sockets: Slab::new(config.sockets),
             demux: Demux::new(random),
+            uses: Uses::default(),
             ready: Vec::new(),
             looped: VecDeque::new(),
             news: Vec::new(),
@@ -139,6 +144,7 @@ impl Tcp {
                 reno: false,
                 ecn: config.tcp_ecn,
                 bind_any: false,
+                reuse: Reuse::default(),
             },
         }
     }
@@ -168,7 +174,7 @@ impl Tcp {
         if let Some(pair) = pair_of(sockets, key) {
             demux.connect(pair, key, |known| pair_of(sockets, known));
         }
-        self.hold_address(cx, key);
+        self.move_in(cx, key);
     }
 
     /// A segment has come in; the cursor of `packet` is at its payload.
@@ -257,10 +263,10 @@ impl Tcp {
         segment: &Segment,
         packet: &Received,
     ) {
-        let bound = self.demux.bound(segment.destination, segment.foreign);
+        let flow = || self.hash(b'l', segment.destination, segment.source);
+        let bound = self.demux.listener(segment.destination, segment.foreign, flow);
         let any = || self.demux.any(segment.interface, segment.destination.port());
-        let listener = bound.or_else(any).filter(|key| self.is_listener(*key));
-        match listener {
+        match bound.or_else(any) {
             // A router that does not forward has nothing to say of what is not for it.
             None if segment.foreign => {
                 cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet)
@@ -350,11 +356,11 @@ impl Tcp {
         let Some(connection) = self.connection_mut(key) else { return };
         let (local, remote, orphan) = (connection.local, connection.remote, connection.orphan);
         let embryo = connection.listener.is_some();
-        let held = connection.settings.held_address(local);
+        let tenancy = connection.tenancy();
         let timer = connection.timer.take();
         timer.map(|timer| cx.timers.cancel(timer));
         self.demux.disconnect((local, remote), key);
-        held.into_iter().for_each(|address| cx.foreign.release(Protocol::TCP, address));
+        self.move_out(cx, Some(tenancy));
         if orphan || embryo {
             self.remove(cx, key);
         } else {
@@ -470,7 +476,8 @@ impl Tcp {
         };
         let size = connection.segment_size();
         let (outline, payload) = connection.build(now, transmission);
-        let (ttl, tos) = (connection.settings.ttl, connection.type_of_service(transmission));
+        let (ttl, tos) =
+            (connection.settings.ttl.map(NonZeroU8::get), connection.type_of_service(transmission));
         if let output::Transmission::Data { again: true, .. } = transmission {
             cx.count(Counter::TcpRetransmitted);
         }
@@ -516,26 +523,23 @@ impl Tcp {
 
     /// Forgets a socket, with its timer and addresses.
     fn remove(&mut self, cx: &mut Context, key: Key) {
-        match self.sockets.remove(key) {
+        let removed = self.sockets.remove(key);
+        self.move_out(cx, removed.as_ref().and_then(Socket::tenancy));
+        match removed {
             Some(Socket::Connection(mut connection)) => {
                 Self::release(cx, &mut connection);
                 connection.timer.map(|timer| cx.timers.cancel(timer));
                 if connection.state != State::Closed {
                     self.demux.disconnect((connection.local, connection.remote), key);
-                    release(cx, &connection.settings, connection.local);
                 }
                 self.on_embryo_gone(key, connection.listener);
                 if connection.draining {
                     self.on_drained(cx);
                 }
             }
-            Some(Socket::Listener(listener)) => self.on_listener_gone(cx, &listener),
+            Some(Socket::Listener(listener)) => self.on_listener_gone(cx, key, &listener),
             Some(Socket::Held(held)) => self.on_held_gone(cx, key, &held),
-            Some(Socket::Idle { local: Some(local), settings }) => {
-                self.demux.unbind(local);
-                release(cx, &settings, local);
-            }
-            Some(Socket::Idle { local: None, .. }) | None => {}
+            Some(Socket::Idle { .. }) | None => {}
         }
     }
 

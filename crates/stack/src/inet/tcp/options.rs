@@ -1,5 +1,7 @@
 //! Options of sockets: what a user may set (setsockopt(2)), and what is in force (getsockopt(2)).
 
+use core::num::NonZeroU8;
+
 use rumpnet_proto::Errno;
 
 use super::{Socket, Tcp, connection::Connection};
@@ -38,6 +40,10 @@ pub enum TcpOption {
     Reno(bool),
     /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
     BindAny(bool),
+    /// SO_REUSEADDR: whether others that say so too may be bound where it is, unless they listen.
+    ReuseAddress(bool),
+    /// SO_REUSEPORT: whether others that say so too may be bound where it is, and share its connections.
+    ReusePort(bool),
 }
 
 /// The options in force on a socket.
@@ -71,6 +77,10 @@ pub struct TcpSettings {
     pub send_buffer: u32,
     /// TCP_CONGESTION: NewReno instead of CUBIC.
     pub reno: bool,
+    /// SO_REUSEADDR.
+    pub reuse_address: bool,
+    /// SO_REUSEPORT.
+    pub reuse_port: bool,
 }
 
 /// The least buffer that a socket may be given.
@@ -96,6 +106,8 @@ impl Tcp {
             Socket::Connection(connection) => (&mut connection.settings, true),
         };
         match option {
+            TcpOption::ReuseAddress(on) => self.set_reuse(cx, key, |reuse| reuse.set_address(on)),
+            TcpOption::ReusePort(on) => self.set_reuse(cx, key, |reuse| reuse.set_port(on)),
             TcpOption::NoDelay(on) => settings.no_delay = on,
             TcpOption::Cork(on) => settings.cork = on,
             TcpOption::KeepAlive(on) => settings.keepalive = on,
@@ -105,7 +117,7 @@ impl Tcp {
             TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
             TcpOption::UrgentInline(on) => settings.urgent_inline = on,
             TcpOption::Linger(span) => settings.linger = span,
-            TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = Some(ttl),
+            TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = NonZeroU8::new(ttl),
             TcpOption::Tos(tos) => settings.tos = tos,
             TcpOption::ReceiveBuffer(bytes) => {
                 settings.receive_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER);
@@ -147,11 +159,13 @@ impl Tcp {
             user_timeout: settings.user_timeout,
             urgent_inline: settings.urgent_inline,
             linger: settings.linger,
-            ttl: settings.ttl.unwrap_or(cx.config.ttl),
+            ttl: settings.ttl.map_or(cx.config.ttl, NonZeroU8::get),
             tos: settings.tos,
             receive_buffer: connection.map_or(settings.receive_limit, |found| found.receive_limit),
             send_buffer: connection.map_or(settings.send_limit, Connection::send_limit),
             reno: settings.reno,
+            reuse_address: settings.reuse.address(),
+            reuse_port: settings.reuse.port(),
         })
     }
 }

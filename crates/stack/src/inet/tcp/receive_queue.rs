@@ -72,7 +72,7 @@ impl ReceiveQueue {
         let mut payload = Payload::Empty;
         for slice in self.iter() {
             let from = passed.min(slice.len());
-            let to = slice.len().min(from + left);
+            let to = slice.len().min(from.saturating_add(left));
             payload.push(slice.slice(from..to));
             (passed, left) = (passed - from, left - (to - from));
         }
@@ -109,6 +109,7 @@ mod tests {
         assert_eq!((queue.len(), queue.pinned()), (8, 570));
         assert_eq!(&queue.peek(0, 7).to_bytes()[..], b"abcdefg");
         assert_eq!(&queue.peek(2, 9).to_bytes()[..], b"cdefgh");
+        assert_eq!(&queue.peek(2, usize::MAX).to_bytes()[..], b"cdefgh");
         for (limit, bytes, pinned) in [(4, "abcd", 570), (1, "e", 570), (2, "fg", 70), (9, "h", 0)] {
             assert_eq!(&queue.take(limit).to_bytes()[..], bytes.as_bytes());
             assert_eq!(queue.pinned(), pinned, "after {bytes}");

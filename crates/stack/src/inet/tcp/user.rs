@@ -11,7 +11,6 @@ use super::{
     Demux, Socket, Tcp,
     connection::{AckDue, Connection, MAX_WINDOW, State},
     emit,
-    flow::release,
     listen::Listener,
     report::TcpInfo,
     segment::{Outline, Segment},
@@ -23,6 +22,7 @@ use crate::{
     foreign::may_be_held,
     inet::{Inet, route::Scope},
     link::Link,
+    reuse::Reuse,
     slab::Key,
     time::{Duration, Instant},
 };
@@ -138,30 +138,30 @@ impl Tcp {
         let Some(Socket::Idle { local: None, settings }) = self.sockets.value(key) else {
             return Err(if self.sockets.contains(key) { Errno::Inval } else { Errno::BadF });
         };
+        let reuse = settings.reuse;
         let IpAddr::V4(address) = wanted.ip() else { return Err(Errno::AfNoSupport) };
         let own = address.is_unspecified() || address.is_loopback() || inet.addresses.is_ours(wanted.ip());
         if !(own || settings.bind_any && may_be_held(wanted.ip())) {
             return Err(Errno::AddrNotAvail);
         }
         let bound = if wanted.port() == 0 {
-            let free = |port| self.demux.is_free(SocketAddr::new(wanted.ip(), port));
+            let free = |port| self.uses.permits(SocketAddr::new(wanted.ip(), port), Reuse::default());
             let port = Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?;
             SocketAddr::new(wanted.ip(), port)
         } else {
             wanted
         };
-        if !self.demux.is_free(bound) {
+        if !self.uses.permits(bound, reuse) {
             return Err(Errno::AddrInUse);
         }
-        self.demux.bind(bound, key);
         if let Some(Socket::Idle { local, .. }) = self.sockets.value_mut(key) {
             *local = Some(bound);
         }
-        self.hold_address(cx, key);
+        self.move_in(cx, key);
         Ok(bound)
     }
 
-    /// listen(2): binds to a free port if need be. EINVAL if connected.
+    /// listen(2): binds to a free port if need be. EINVAL if connected, EADDRINUSE if another listens there.
     pub(crate) fn listen(
         &mut self,
         cx: &mut Context,
@@ -181,11 +181,23 @@ impl Tcp {
                 self.bind(cx, inet, key, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
             }
         }
-        let socket = self.sockets.value_mut(key).ok_or(Errno::BadF)?;
-        if let Socket::Idle { local: Some(local), settings } = socket {
-            let (local, settings) = (*local, **settings);
-            *socket = Socket::Listener(Box::new(Listener::new(local, None, settings, backlog)));
+        let tenancy = self.sockets.value(key).and_then(Socket::tenancy);
+        self.move_out(cx, tenancy);
+        let heard = self.begin_to_listen(key, backlog);
+        self.move_in(cx, key);
+        heard
+    }
+
+    /// A bound socket listens, unless another does that it would share connections with.
+    fn begin_to_listen(&mut self, key: Key, backlog: u32) -> Result<(), Errno> {
+        let Some(socket) = self.sockets.value_mut(key) else { return Err(Errno::BadF) };
+        let Socket::Idle { local: Some(local), settings } = socket else { return Err(Errno::Inval) };
+        let (local, settings) = (*local, **settings);
+        if !self.uses.permits(local, settings.reuse) {
+            return Err(Errno::AddrInUse);
         }
+        *socket = Socket::Listener(Box::new(Listener::new(local, None, settings, backlog)));
+        self.demux.listen(local, key);
         Ok(())
     }
 
@@ -223,7 +235,7 @@ impl Tcp {
             None => {
                 let free = |port| {
                     let local = SocketAddr::new(path.source, port);
-                    self.find((local, remote)).is_none() && self.demux.is_free(local)
+                    self.find((local, remote)).is_none() && self.uses.is_free_to_connect(local)
                 };
                 Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?
             }
@@ -232,10 +244,8 @@ impl Tcp {
         if self.find((local, remote)).is_some() {
             return Err(Errno::AddrInUse);
         }
-        bound.into_iter().for_each(|local| {
-            self.demux.unbind(local);
-            release(cx, &settings, local);
-        });
+        let tenancy = self.sockets.value(key).and_then(Socket::tenancy);
+        self.move_out(cx, tenancy);
         let iss = self.initial_sequence(cx.now, local, remote);
         let mut connection = Connection::new(local, remote, State::SynSent, settings, iss, path.mtu, cx.now);
         connection.first_offset = self.timestamp_offset(local, remote);
