@@ -41,6 +41,7 @@ const INCOMING: &[DropReason] = &[
     DropReason::IcmpChecksum,
     DropReason::IcmpBroadcastEcho,
     DropReason::IcmpUnknownType,
+    DropReason::IcmpRedirectRefused,
     DropReason::IcmpNoSocket,
     DropReason::UdpTruncated,
     DropReason::UdpLength,
@@ -52,6 +53,7 @@ const INCOMING: &[DropReason] = &[
 /// What becomes of a frame that is not dropped.
 const ACCEPTED: &[Counter] = &[
     Counter::IpForwarded,
+    Counter::RedirectsObeyed,
     Counter::IcmpEchoRequests,
     Counter::IcmpEchoReplies,
     Counter::IcmpErrorsReceived,

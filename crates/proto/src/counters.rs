@@ -71,6 +71,8 @@ counters! {
         IcmpErrorsReceived "ICMP errors received";
         IcmpErrorsSent "ICMP errors sent";
         IcmpRedirectsSent "ICMP redirects sent";
+        RedirectsObeyed "ICMP redirects obeyed";
+        RedirectsEvicted "routes of redirects that went before their time";
         UdpReceived "UDP datagrams received";
         UdpDelivered "UDP datagrams delivered to a socket";
         UdpSent "UDP datagrams sent";
@@ -170,6 +172,7 @@ counters! {
         IcmpChecksum "ICMP checksum wrong";
         IcmpBroadcastEcho "ICMP echo request to a broadcast address";
         IcmpUnknownType "ICMP message of an unknown type";
+        IcmpRedirectRefused "ICMP redirect that is not to be believed";
         IcmpNoSocket "ICMP message that no socket waits for";
         IcmpRateLimited "ICMP errors not sent for their rate";
         UdpTruncated "UDP datagram shorter than its header";

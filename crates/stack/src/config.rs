@@ -62,6 +62,12 @@ pub struct Config {
     pub neighbor_lifetime: Duration,
     /// ICMP errors sent per second (net.inet.icmp.errppslimit).
     pub icmp_errors_per_second: u32,
+    /// The same to one peer (net.inet.icmp.errpplimit).
+    pub icmp_errors_per_peer: u32,
+    /// Whether redirects of our routers are obeyed (net.inet.icmp.rediraccept).
+    pub accept_redirects: bool,
+    /// For how many seconds (net.inet.icmp.redirtimeout).
+    pub redirect_lifetime: u32,
     /// Whether echo requests to broadcast addresses are answered (net.inet.icmp.bmcastecho).
     pub icmp_broadcast_echo: bool,
     /// Whether packets for other hosts are passed on (net.inet.ip.forwarding).
@@ -141,6 +147,9 @@ impl Config {
             dad_optimistic: true,
             neighbor_lifetime: Duration::from_secs(1200),
             icmp_errors_per_second: 1000,
+            icmp_errors_per_peer: 100,
+            accept_redirects: true,
+            redirect_lifetime: 600,
             icmp_broadcast_echo: false,
             forwarding: false,
             redirects: true,

@@ -49,6 +49,8 @@ pub(crate) enum Timer {
     Address { interface: u32, address: IpAddr },
     /// The reassembly queue's earliest deadline.
     Fragments,
+    /// The end of a route that a redirect has made.
+    Redirects,
     /// A TCP connection's earliest deadline.
     Connection(Key),
 }

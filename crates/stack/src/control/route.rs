@@ -37,7 +37,9 @@ impl Stack {
         attributes: &RouteAttributes,
     ) -> Result<(), Errno> {
         let (network, len) = network_of(destination)?;
-        let known = self.inet.routes.exact(network, len).is_some();
+        // What a redirect has taught gives way to what is said by hand.
+        let known =
+            self.inet.routes.exact(network, len).is_some_and(|route| route.origin != RouteOrigin::Redirect);
         if known && !attributes.multipath {
             return Err(Errno::Exist);
         }
@@ -144,7 +146,7 @@ impl Stack {
             origin: route.origin,
             mtu: route.mtu,
             hop_count: route.hop_count,
-            expires: None,
+            expires: route.expires.map(|at| (at - self.cx.now).as_secs() as u32),
         })
     }
 }

@@ -8,7 +8,10 @@ use crate::{Stack, config::ReversePath, time::Duration};
 const NAMES: &[&str] = &[
     "net.inet.arp.keep",
     "net.inet.icmp.bmcastecho",
+    "net.inet.icmp.errpplimit",
     "net.inet.icmp.errppslimit",
+    "net.inet.icmp.rediraccept",
+    "net.inet.icmp.redirtimeout",
     "net.inet.ip.dad_count",
     "net.inet.ip.dad_optimistic",
     "net.inet.ip.directed-broadcast",
@@ -51,6 +54,13 @@ impl Stack {
             "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value, 2048, 1 << 26),
             "net.inet.tcp.sendbuf_max" => exchange(&mut config.tcp_send_most_bytes, value, 2048, 1 << 26),
             memory if memory.starts_with("net.inet.tcp.mem_") => self.memory_variable(memory, value),
+            "net.inet.icmp.errpplimit" => {
+                exchange(&mut config.icmp_errors_per_peer, value, 0, i64::from(u32::MAX))
+            }
+            "net.inet.icmp.rediraccept" => switch(&mut config.accept_redirects, value),
+            "net.inet.icmp.redirtimeout" => {
+                exchange(&mut config.redirect_lifetime, value, 1, i64::from(u32::MAX))
+            }
             "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value, 256, 1 << 26),
             "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value, 256, 1 << 26),
             "net.inet.arp.keep" => {

@@ -22,7 +22,6 @@ use crate::{
     buffer::{Checksum, Frame, Payload, Received},
     context::Context,
     link::{Link, NO_INTERFACE},
-    time::{Duration, Instant},
 };
 
 /// An error that we send about a packet.
@@ -83,23 +82,6 @@ pub(crate) enum Offender {
     },
 }
 
-/// How many errors may still be sent in this second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ErrorBudget {
-    since: Instant,
-    sent: u32,
-}
-
-impl ErrorBudget {
-    fn may_send(&mut self, now: Instant, limit: u32) -> bool {
-        if now - self.since >= Duration::from_secs(1) {
-            *self = Self { since: now, sent: 0 };
-        }
-        self.sent += 1;
-        self.sent <= limit
-    }
-}
-
 /// The largest ICMP error, so that it crosses every path unfragmented (RFC 1812 section 4.3.2.3).
 const MAX_ERROR: usize = 576;
 
@@ -151,6 +133,12 @@ impl Inet {
                     ttl: header.ttl,
                     interface,
                 });
+            }
+            Message::Redirect { gateway, .. } => {
+                if self.obey_redirect(cx, interface, header, gateway, packet) {
+                    return None;
+                }
+                DropReason::IcmpRedirectRefused
             }
             message if is_error(&message) => {
                 cx.count(Counter::IcmpErrorsReceived);
@@ -228,8 +216,8 @@ impl Inet {
         if header.fragment_offset != 0 || quotes_error || !self.is_one_host(header.source) {
             return;
         }
-        let limit = cx.config.icmp_errors_per_second;
-        if !self.error_budget.may_send(cx.now, limit) {
+        let limits = (cx.config.icmp_errors_per_second, cx.config.icmp_errors_per_peer);
+        if !self.error_budget.may_send(cx.now, header.source, limits) {
             return cx.count_drop(NO_INTERFACE, DropReason::IcmpRateLimited);
         }
         cx.count(Counter::IcmpErrorsSent);

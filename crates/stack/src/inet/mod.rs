@@ -6,12 +6,14 @@
 pub(crate) mod address;
 mod arp;
 mod conflict;
+mod error_budget;
 mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod ipv4;
 pub mod neighbor;
 pub mod prefix;
+mod redirect;
 pub(crate) mod route;
 pub(crate) mod tcp;
 pub(crate) mod udp;
@@ -43,13 +45,15 @@ pub(crate) struct Inet {
     pub(crate) reassembly: Reassembly,
     /// The next IPv4 identification (RFC 6864).
     identification: u16,
-    error_budget: icmp::ErrorBudget,
+    error_budget: error_budget::ErrorBudget,
+    redirects: redirect::Redirects,
     /// Sockets that sent to a neighbour which did not answer.
     pub(crate) unreachable: Vec<Key>,
     /// Segments of TCP that such a neighbour did not get.
     pub(crate) undelivered: Vec<icmp::Offender>,
     neighbor_timer: Option<TimerId>,
     fragment_timer: Option<TimerId>,
+    redirect_timer: Option<TimerId>,
 }
 
 impl Weight for Frame {
@@ -94,11 +98,13 @@ impl Inet {
             neighbors: NeighborCache::new(limits, random.next_seed()),
             reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
             identification: random.next_u64() as u16,
-            error_budget: icmp::ErrorBudget::default(),
+            error_budget: error_budget::ErrorBudget::new(random),
+            redirects: redirect::Redirects::default(),
             unreachable: Vec::new(),
             undelivered: Vec::new(),
             neighbor_timer: None,
             fragment_timer: None,
+            redirect_timer: None,
         }
     }
 
@@ -134,13 +140,18 @@ impl Inet {
                 self.fragment_timer = None;
                 self.on_fragment_timer(cx, link);
             }
+            Timer::Redirects => {
+                self.redirect_timer = None;
+                self.on_redirect_timer(cx);
+            }
         }
     }
 
-    /// Keeps the timers at the earliest deadlines of the neighbour cache and the reassembly queue.
+    /// Keeps the timers at the earliest deadlines of the neighbour cache, the reassembly queue and the routes of redirects.
     pub(crate) fn rearm(&mut self, cx: &mut Context) {
         rearm(cx, &mut self.neighbor_timer, Timer::Neighbors, self.neighbors.next_deadline());
         rearm(cx, &mut self.fragment_timer, Timer::Fragments, self.reassembly.next_deadline());
+        rearm(cx, &mut self.redirect_timer, Timer::Redirects, self.redirects.next_deadline());
     }
 }
 

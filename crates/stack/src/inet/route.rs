@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     link::Link,
     random::{PeerTableHasher, Random},
+    time::Instant,
 };
 
 /// Next hops that a route has at most.
@@ -41,6 +42,8 @@ pub(crate) struct Route {
     /// The greatest packet that its path carries, if that was said.
     pub(crate) mtu: Option<u32>,
     pub(crate) hop_count: u32,
+    /// When it goes by itself.
+    pub(crate) expires: Option<Instant>,
 }
 
 impl Route {
@@ -51,7 +54,7 @@ impl Route {
 
     /// A route without anything particular.
     pub(crate) const fn by(hop: Hop, origin: RouteOrigin) -> Self {
-        Self { hop, hops: None, kind: RouteKind::Forward, origin, mtu: None, hop_count: 0 }
+        Self { hop, hops: None, kind: RouteKind::Forward, origin, mtu: None, hop_count: 0, expires: None }
     }
 
     /// All next hops.
