@@ -8,6 +8,7 @@
 pub mod control;
 pub mod frames;
 pub mod ledger;
+pub mod pair;
 pub mod script;
 pub mod stack;
 pub mod tcp;
