@@ -32,7 +32,7 @@ pub(crate) fn udp_to_host(payload: usize, segment: Option<usize>) -> (Header, Ve
     };
     let transport_len = udp::Header::LEN + payload;
     let (source, destination) = (Ipv4Addr::from(PEER), Ipv4Addr::from(HOST));
-    let network = ipv4_header(source, destination, Protocol::UDP, transport_len);
+    let network = ipv4::Header::new(source, destination, Protocol::UDP, transport_len);
     let pseudo = ip::pseudo_header(source.into(), destination.into(), Protocol::UDP, transport_len as u32);
     let transport = udp::Header {
         source_port: PORT,
@@ -52,28 +52,6 @@ pub(crate) fn udp_to_host(payload: usize, segment: Option<usize>) -> (Header, Ve
         ..Header::default()
     };
     (virtio, frame)
-}
-
-/// An IPv4 header without options.
-pub(crate) fn ipv4_header(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    protocol: Protocol,
-    transport_len: usize,
-) -> ipv4::Header {
-    ipv4::Header {
-        tos: 0,
-        total_len: (ipv4::Header::LEN + transport_len) as u16,
-        identification: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol,
-        source,
-        destination,
-        options: ipv4::Options::default(),
-    }
 }
 
 /// Writes both headers to the front of `frame`.

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use rumpnet_wire::{
     ethernet::{self, EtherType},
-    ip::{self, Protocol},
+    ip::Protocol,
     ipv4,
     tcp::{Flags, Header, Options, Seq, TcpOption},
 };
@@ -96,15 +96,11 @@ impl Sink {
         let (source, destination) = (network.destination, network.source);
         let opening = flags.contains(Flags::SYN);
         let header = Header {
-            source_port: to.destination_port,
-            destination_port: to.source_port,
             sequence: if opening { ISS } else { Seq(ISS.0 + 1) },
             acknowledgment: Seq(self.rcv_nxt),
-            flags,
             window: if opening { u16::MAX } else { WINDOW },
-            checksum: 0,
-            urgent: 0,
             options: if opening { options() } else { Options::EMPTY },
+            ..Header::new(to.destination_port, to.source_port, flags)
         };
         encode(link, source, destination, header)
     }
@@ -119,14 +115,13 @@ fn options() -> Options {
 }
 
 fn encode(link: &ethernet::Header, source: Ipv4Addr, destination: Ipv4Addr, header: Header) -> Answer {
-    let len = header.header_len();
-    let pseudo = ip::pseudo_header(source.into(), destination.into(), Protocol::TCP, len as u32);
-    let header = header.with_checksum(pseudo, rumpnet_wire::checksum::Sum::new());
     let link =
         ethernet::Header { destination: link.source, source: link.destination, ethertype: EtherType::IPV4 };
-    let network = frames::ipv4_header(source, destination, Protocol::TCP, len);
-    let mut answer = Answer { bytes: [0; ANSWER], len: 34 + len };
-    frames::emit(&mut answer.bytes, &link, &network);
-    header.emit(&mut answer.bytes[34..]).expect("there is room for the header");
+    let network = ipv4::Header::new(source, destination, Protocol::TCP, 0);
+    let mut answer = Answer { bytes: [0; ANSWER], len: 0 };
+    let start = link.emit(&mut answer.bytes).expect("there is room for the header");
+    let len =
+        header.emit_packet(network, b"", &mut answer.bytes[start..]).expect("there is room for the packet");
+    answer.len = start + len;
     answer
 }

@@ -126,19 +126,10 @@ fn message(script: &mut Script<'_>) -> Vec<u8> {
 
 /// A packet that we might have sent, cut anywhere.
 fn quote(script: &mut Script<'_>) -> Vec<u8> {
-    let header = ipv4::Header {
-        tos: 0,
-        total_len: 28,
-        identification: 0,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol: script.one_of(&[Protocol::UDP, Protocol::ICMP, Protocol::TCP]),
-        source: script.address(),
-        destination: script.address(),
-        options: ipv4::Options::default(),
-    };
+    let protocol = script.one_of(&[Protocol::UDP, Protocol::ICMP, Protocol::TCP]);
+    let (source, destination) = (script.address(), script.address());
+    let plain = ipv4::Header::new(source, destination, protocol, 8);
+    let header = ipv4::Header { dont_fragment: false, ..plain };
     let mut bytes = vec![0; ipv4::Header::LEN];
     header.emit(&mut bytes).expect("room for a header");
     bytes.extend_from_slice(script.take(8));

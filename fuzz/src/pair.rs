@@ -106,7 +106,8 @@ fn boot(host: usize, kind: u8) -> (Stack, SocketId) {
         .control(Instant::ZERO, Request::AddAddress { name: "tun0".into(), change })
         .expect("a good address");
     let via = NextHop::Interface("tun0".into());
-    let route = Request::AddRoute { destination: (HOSTS[1 - host].into(), 32), via };
+    let destination = (HOSTS[1 - host].into(), 32);
+    let route = Request::AddRoute { destination, via, attributes: Default::default() };
     // The peer's address may have brought its route along.
     let _there_already = stack.control(Instant::ZERO, route);
     let listener = stack.tcp_open().expect("room");

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request, TcpState, RouteAttributes};
+use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request, RouteAttributes, TcpState};
 use rumpnet_stack::{
     Config, Offloads, PortConfig, SendMode, Shutdown, SocketId, Stack, TcpOption as Setting,
     buffer::{Offload, Received},
@@ -86,7 +86,8 @@ fn boot(kind: u8) -> Stack {
         .control(Instant::ZERO, Request::AddAddress { name: "tun0".into(), change })
         .expect("a good address");
     let via = NextHop::Interface("tun0".into());
-    let route = Request::AddRoute { destination: (THEIRS.into(), 32), via, attributes: RouteAttributes::default() };
+    let route =
+        Request::AddRoute { destination: (THEIRS.into(), 32), via, attributes: RouteAttributes::default() };
     // The peer's address may have brought its route along.
     let _there_already = stack.control(Instant::ZERO, route);
     stack
@@ -204,25 +205,17 @@ impl World {
         let first = sequence.wrapping_add(u32::from(flags.contains(Flags::SYN)));
         let payload = stream(first.wrapping_sub(IRS), len);
         let header = Header {
-            source_port: 5000,
-            destination_port: 80,
             sequence: Seq(sequence),
             acknowledgment: Seq(acknowledgment),
-            flags,
             window,
-            checksum: 0,
-            // Near the segment or far from it, by what is there anyway.
-            urgent: window % 4096,
             options,
+            ..Header::new(5000, 80, flags)
         };
-        let total = header.header_len() + payload.len();
-        let pseudo = ip::pseudo_header(THEIRS.into(), self.at.into(), Protocol::TCP, total as u32);
-        let mut sum = Sum::new();
-        sum.add(&payload);
-        let mut bytes = vec![0; header.header_len()];
-        header.with_checksum(pseudo, sum).emit(&mut bytes).expect("the room has the header's length");
-        bytes.extend(payload);
-        self.receive(THEIRS, Protocol::TCP, mark, &bytes);
+        let network = ipv4::Header { tos: mark, ..ipv4::Header::new(THEIRS, OURS, Protocol::TCP, 0) };
+        let mut bytes = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+        let len = header.emit_packet(network, &payload, &mut bytes).expect("there is room for the packet");
+        bytes.truncate(len);
+        self.stack.receive(self.now, 0, [Received::new(bytes.into(), Offload::default())]);
     }
 
     fn receive(&mut self, source: Ipv4Addr, protocol: Protocol, tos: u8, payload: &[u8]) {
@@ -418,19 +411,7 @@ fn offset(script: &mut Script<'_>) -> u32 {
 }
 
 fn packet(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, tos: u8, payload: &[u8]) -> Vec<u8> {
-    let header = ipv4::Header {
-        tos,
-        total_len: (ipv4::Header::LEN + payload.len()) as u16,
-        identification: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol,
-        source,
-        destination,
-        options: ipv4::Options::default(),
-    };
+    let header = ipv4::Header { tos, ..ipv4::Header::new(source, destination, protocol, payload.len()) };
     let mut bytes = vec![0; ipv4::Header::LEN];
     header.emit(&mut bytes).expect("the room has the header's length");
     bytes.extend_from_slice(payload);

@@ -77,19 +77,9 @@ fn frame(number: u32, routes: u32) -> Vec<u8> {
     let (network, _) = network(number.wrapping_mul(2_654_435_761) % routes);
     let destination = Ipv4Addr::from_bits(network.to_bits() | 1);
     let link = ethernet::Header { destination: mac(0), source: mac(8), ethertype: EtherType::IPV4 };
-    let header = ipv4::Header {
-        tos: 0,
-        total_len: (20 + PAYLOAD) as u16,
-        identification: 1,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol: Protocol::UDP,
-        source: Ipv4Addr::new(10, 0, 0, 9),
-        destination,
-        options: ipv4::Options::default(),
-    };
+    let source = Ipv4Addr::new(10, 0, 0, 9);
+    let plain = ipv4::Header::new(source, destination, Protocol::UDP, PAYLOAD);
+    let header = ipv4::Header { identification: 1, dont_fragment: false, ..plain };
     let mut head = [0; 20];
     header.emit(&mut head).expect("the room has the header's length");
     [&link.to_bytes()[..], &head, &[0; PAYLOAD]].concat()

@@ -10,7 +10,7 @@ use rumpnet_wire::{
     icmpv4::Message,
     ip::{self, Protocol},
     ipv4,
-    tcp::{Flags, Header, Options, Seq},
+    tcp::{Flags, Header, Seq},
 };
 
 mod outside;
@@ -23,17 +23,7 @@ const FOREIGN: [Counter; 3] = [Counter::IpReceived, Counter::IpForeign, Counter:
 const RESET: [Counter; 2] = [Counter::TcpResetsSent, Counter::IpSent];
 
 fn segment(to: Ipv4Addr, (from_port, port): (u16, u16), seq: u32, ack: u32, flags: Flags) -> Vec<u8> {
-    let head = Header {
-        source_port: from_port,
-        destination_port: port,
-        sequence: Seq(seq),
-        acknowledgment: Seq(ack),
-        flags,
-        window: 65_535,
-        checksum: 0,
-        urgent: 0,
-        options: Options::EMPTY,
-    };
+    let head = Header { sequence: Seq(seq), acknowledgment: Seq(ack), ..Header::new(from_port, port, flags) };
     let pseudo = ip::pseudo_header(THEIRS.into(), to.into(), Protocol::TCP, head.header_len() as u32);
     let head = head.with_checksum(pseudo, Sum::new());
     let mut bytes = vec![0; head.header_len()];

@@ -11,11 +11,10 @@ use rumpnet_stack::{
     time::{Duration, Instant},
 };
 use rumpnet_wire::{
-    checksum::Sum,
     ethernet,
-    ip::{self, Protocol},
+    ip::Protocol,
     ipv4,
-    tcp::{Flags, Header, Options, Seq},
+    tcp::{Flags, Header, Seq},
 };
 
 const OURS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
@@ -89,39 +88,16 @@ impl End {
 
     fn packet(&mut self, sequence: u32, flags: Flags, payload: &[u8]) -> Received {
         let header = Header {
-            source_port: THEIRS.port(),
-            destination_port: OURS.port(),
             sequence: Seq(sequence),
             acknowledgment: Seq(self.next),
-            flags,
-            window: 65_535,
-            checksum: 0,
-            urgent: 0,
-            options: Options::EMPTY,
+            ..Header::new(THEIRS.port(), OURS.port(), flags)
         };
-        let len = header.header_len() + payload.len();
-        let (source, destination) = (*THEIRS.ip(), *OURS.ip());
-        let network = ipv4::Header {
-            tos: 0,
-            total_len: (ipv4::Header::LEN + len) as u16,
-            identification: self.identification,
-            dont_fragment: true,
-            more_fragments: false,
-            fragment_offset: 0,
-            ttl: 64,
-            protocol: Protocol::TCP,
-            source,
-            destination,
-            options: ipv4::Options::default(),
-        };
+        let plain = ipv4::Header::new(*THEIRS.ip(), *OURS.ip(), Protocol::TCP, 0);
+        let network = ipv4::Header { identification: self.identification, ..plain };
         self.identification = self.identification.wrapping_add(1);
-        let pseudo = ip::pseudo_header(source.into(), destination.into(), Protocol::TCP, len as u32);
-        let mut sum = Sum::new();
-        sum.add(payload);
-        let mut bytes = vec![0; ipv4::Header::LEN + header.header_len()];
-        network.emit(&mut bytes).expect("room");
-        header.with_checksum(pseudo, sum).emit(&mut bytes[ipv4::Header::LEN..]).expect("room");
-        bytes.extend_from_slice(payload);
+        let mut bytes = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+        let len = header.emit_packet(network, payload, &mut bytes).expect("room");
+        bytes.truncate(len);
         Received::new(Bytes::from(bytes), Offload::default())
     }
 

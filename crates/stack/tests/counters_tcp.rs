@@ -5,7 +5,7 @@ use rumpnet_stack::{Config, MemoryLimits, Offloads, PortConfig, Shutdown, Socket
 use rumpnet_wire::{
     ethernet::{self, EtherType},
     icmpv4::{Message, UnreachableCode},
-    ip::{self, Protocol},
+    ip::Protocol,
     ipv4,
     tcp::{Flags, Header, Options, SackBlock, SackBlocks, Seq, TcpOption, Timestamps},
 };
@@ -33,30 +33,15 @@ struct Peer {
 
 /// A segment's header from the stranger.
 fn head(port: u16, seq: u32, ack: u32, flags: Flags) -> Header {
-    Header {
-        source_port: port,
-        destination_port: 80,
-        sequence: Seq(seq),
-        acknowledgment: Seq(ack),
-        flags,
-        window: 65_535,
-        checksum: 0,
-        urgent: 0,
-        options: Options::EMPTY,
-    }
+    Header { sequence: Seq(seq), acknowledgment: Seq(ack), ..Header::new(port, 80, flags) }
 }
 
 /// Its bytes, with a good checksum.
 fn bytes(head: &Header, payload: &[u8]) -> Vec<u8> {
-    let len = head.header_len() + payload.len();
-    let pseudo = ip::pseudo_header(THEIRS.into(), OURS.into(), Protocol::TCP, len as u32);
-    let mut sum = rumpnet_wire::checksum::Sum::new();
-    sum.add(payload);
-    let head = head.with_checksum(pseudo, sum);
-    let mut bytes = vec![0; head.header_len()];
-    head.emit(&mut bytes).expect("room");
-    bytes.extend_from_slice(payload);
-    bytes
+    let network = header(Protocol::TCP, 0);
+    let mut packet = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+    let len = head.emit_packet(network, payload, &mut packet).expect("room");
+    packet[network.header_len()..len].to_vec()
 }
 
 fn frame(segment: &[u8]) -> Vec<u8> {

@@ -10,9 +10,8 @@ use rumpnet_stack::{
     time::{Duration, Instant},
 };
 use rumpnet_wire::{
-    checksum::Sum,
     ethernet,
-    ip::{self, Protocol},
+    ip::Protocol,
     ipv4,
     tcp::{Flags, Header, Options, Seq, TcpOption},
 };
@@ -66,34 +65,15 @@ fn segment_with(
     let mut options = Options::EMPTY;
     told.iter().for_each(|option| options.push(option).expect("fits"));
     let header = Header {
-        source_port: source.1,
-        destination_port: 80,
         sequence: Seq(sequence),
         acknowledgment: Seq(acknowledgment),
-        flags,
-        window: 65_535,
-        checksum: 0,
-        urgent: 0,
         options,
+        ..Header::new(source.1, 80, flags)
     };
-    let pseudo = ip::pseudo_header(source.0.into(), SERVER.into(), Protocol::TCP, header.header_len() as u32);
-    let header = header.with_checksum(pseudo, Sum::new());
-    let mut bytes = vec![0; ipv4::Header::LEN + header.header_len()];
-    let network = ipv4::Header {
-        tos: 0,
-        total_len: bytes.len() as u16,
-        identification: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol: Protocol::TCP,
-        source: source.0,
-        destination: SERVER,
-        options: ipv4::Options::default(),
-    };
-    network.emit(&mut bytes).expect("room");
-    header.emit(&mut bytes[ipv4::Header::LEN..]).expect("room");
+    let mut bytes = vec![0; Header::MAX_PACKET_HEADERS];
+    let network = ipv4::Header::new(source.0, SERVER, Protocol::TCP, 0);
+    let len = header.emit_packet(network, b"", &mut bytes).expect("room");
+    bytes.truncate(len);
     bytes
 }
 

@@ -89,19 +89,8 @@ fn resolve(stack: &mut Stack, port: u32) {
 fn echo(stack: &mut Stack, port: u32, data: &[u8]) {
     let request = icmpv4::Message::EchoRequest { identifier: 0x1234, sequence: 1 };
     let message = [&request.to_bytes(*Sum::new().add(data)), data].concat();
-    let header = ipv4::Header {
-        tos: 0,
-        total_len: (ipv4::Header::LEN + message.len()) as u16,
-        identification: 1,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol: Protocol::ICMP,
-        source: PEER.1,
-        destination: OURS.1,
-        options: ipv4::Options::EMPTY,
-    };
+    let plain = ipv4::Header::new(PEER.1, OURS.1, Protocol::ICMP, message.len());
+    let header = ipv4::Header { identification: 1, dont_fragment: false, ..plain };
     let mut packet = alloc::vec![0; ipv4::Header::LEN];
     header.emit(&mut packet).expect("the room of a header");
     packet.extend(message);

@@ -165,19 +165,8 @@ pub fn arps(heard: &[Heard]) -> Vec<arp::Packet> {
 }
 
 pub fn header(from: Ipv4Addr, to: Ipv4Addr, protocol: Protocol, len: usize) -> ipv4::Header {
-    ipv4::Header {
-        tos: 0,
-        total_len: (ipv4::Header::LEN + len) as u16,
-        identification: 77,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol,
-        source: from,
-        destination: to,
-        options: ipv4::Options::default(),
-    }
+    let plain = ipv4::Header::new(from, to, protocol, len);
+    ipv4::Header { identification: 77, dont_fragment: false, ..plain }
 }
 
 pub fn packet(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {

@@ -224,19 +224,8 @@ pub(crate) fn arp_from(
 
 /// The header of a packet from the stranger to us.
 pub(crate) fn header(protocol: Protocol, payload_len: usize) -> ipv4::Header {
-    ipv4::Header {
-        tos: 0,
-        total_len: (ipv4::Header::LEN + payload_len) as u16,
-        identification: 99,
-        dont_fragment: false,
-        more_fragments: false,
-        fragment_offset: 0,
-        ttl: 64,
-        protocol,
-        source: THEIRS,
-        destination: OURS,
-        options: ipv4::Options::default(),
-    }
+    let plain = ipv4::Header::new(THEIRS, OURS, protocol, payload_len);
+    ipv4::Header { identification: 99, dont_fragment: false, ..plain }
 }
 
 /// A packet with any header; its length and checksum are those of the bytes.
