@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use rumpnet_sim::{Conditions, Host, Offloads, World, future, now, proto::Counter, scenario, timeout};
+use rumpnet_sim::{
+    Conditions, Host, Offloads, TcpOption, World, future, now, proto::Counter, scenario, sleep, timeout,
+};
 use support::{Pair, ms, secs};
 
 /// Bytes that tell where they belong.
@@ -69,8 +71,8 @@ fn cable(bandwidth: u64, latency: Duration) -> Conditions {
 
 /// Transfers over every latency with every loss, at one bandwidth.
 fn any_latency_with_any_loss(bandwidth: u64, len: usize) {
-    for latency in [0, 10, 75, 150] {
-        for loss in [0.0, 0.01, 0.05] {
+    for latency in [0, 10, 75, 150, 300] {
+        for loss in [0.0, 0.01, 0.05, 0.1] {
             scenario(|world| {
                 let conditions = Conditions { loss, ..cable(bandwidth, ms(latency)) };
                 let (took, repeated) = run(world, len, Offloads::NONE, conditions);
@@ -105,6 +107,11 @@ fn every_byte_arrives_at_a_hundred_megabits() {
 #[test]
 fn every_byte_arrives_at_ten_gigabits() {
     any_latency_with_any_loss(10_000_000_000, 2_000_000);
+}
+
+#[test]
+fn every_byte_arrives_at_forty_gigabits() {
+    any_latency_with_any_loss(40_000_000_000, 1_000_000);
 }
 
 #[test]
@@ -165,18 +172,77 @@ fn a_queue_on_the_way_that_overflows_slows_both_ends_down_and_loses_nothing() {
 
 #[test]
 fn an_mtu_that_changes_in_mid_flow_changes_no_byte() {
-    scenario(|world| {
-        let pair = Pair::new(world);
-        pair.cable.set_offloads(Offloads::NONE).set(|present| *present = cable(20_000_000, ms(5)));
-        let (client, server) = (pair.a.clone(), pair.b.clone());
-        let done = pair.a.spawn(async move { exchange(client, server, 2_000_000).await });
-        for mtu in [1000, 1500, 576, 9000, 1400] {
-            world.run_for(ms(150));
-            pair.virt_a.mtu(mtu);
-            pair.virt_b.mtu(mtu);
-        }
-        assert!(world.block_on(done) < secs(10));
-    });
+    let quiet = cable(20_000_000, ms(5));
+    let bad = Conditions {
+        loss: 0.02,
+        duplication: 0.02,
+        corruption: 0.01,
+        reordering: 0.05,
+        reordering_delay: ms(3),
+        ..quiet
+    };
+    for (conditions, limit) in [(quiet, secs(10)), (bad, secs(60))] {
+        scenario(|world| {
+            let pair = Pair::new(world);
+            world.keep_for_capture(1 << 16);
+            pair.cable.set_offloads(Offloads::NONE).set(|present| *present = conditions);
+            let (client, server) = (pair.a.clone(), pair.b.clone());
+            let done = pair.a.spawn(async move { exchange(client, server, 2_000_000).await });
+            for mtu in [1000, 1500, 576, 9000, 1400] {
+                world.run_for(ms(150));
+                pair.virt_a.mtu(mtu);
+                pair.virt_b.mtu(mtu);
+            }
+            assert!(world.block_on(done) < limit);
+        });
+    }
+}
+
+#[test]
+fn readers_that_stop_for_long_lose_no_byte_on_bad_cables() {
+    for loss in [0.0, 0.05, 0.1] {
+        scenario(|world| {
+            let pair = Pair::new(world);
+            world.keep_for_capture(1 << 16);
+            let conditions = Conditions { loss, corruption: loss / 10.0, ..cable(100_000_000, ms(20)) };
+            pair.cable.set_offloads(Offloads::NONE).set(|present| *present = conditions);
+            let (client_at, server_at) = (pair.a.clone(), pair.b.clone());
+            let listener = future::TcpListener::bind(&server_at, "10.0.0.2:80").expect("free");
+            listener.set_option(TcpOption::ReceiveBuffer(65_536)).expect("open");
+            let sender = pair.a.spawn(async move {
+                let stream = future::TcpStream::connect(&client_at, "10.0.0.2:80").await.expect("answered");
+                write(&stream, &data(600_000, 3)).await;
+            });
+            let reader = pair.b.spawn(async move {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let (mut all, mut buffer) = (Vec::new(), vec![0; 40_000]);
+                // The window is closed each time, for longer and longer.
+                for pause in 0.. {
+                    let len = stream.read(&mut buffer).await.expect("open");
+                    if len == 0 {
+                        break;
+                    }
+                    all.extend_from_slice(&buffer[..len]);
+                    if pause < 8 {
+                        sleep(secs(1 << pause)).await;
+                    }
+                }
+                assert!(all == data(600_000, 3), "byte for byte");
+            });
+            world.block_on(async move {
+                timeout(secs(3600), async move {
+                    reader.await;
+                    sender.await;
+                })
+                .await
+                .expect("it goes on when the reader does")
+            });
+            world.run_for(secs(600));
+            for host in [&pair.a, &pair.b] {
+                assert_eq!(host.stack(|stack, _| stack.socket_count()), 0, "nothing is left");
+            }
+        });
+    }
 }
 
 /// Numbers without order, the same for the same seed.
@@ -195,9 +261,10 @@ impl Dice {
 
     fn conditions(&mut self) -> Conditions {
         Conditions {
-            latency: ms(self.throw(100)),
+            latency: ms(self.throw(300)),
             jitter: ms(self.throw(30)),
-            bandwidth: [None, Some(10_000_000), Some(1_000_000_000)][self.throw(3) as usize],
+            bandwidth: [None, Some(1_000_000), Some(10_000_000), Some(1_000_000_000), Some(40_000_000_000)]
+                [self.throw(5) as usize],
             queue: [None, Some(10), Some(100)][self.throw(3) as usize],
             loss: self.chance(),
             duplication: self.chance(),
