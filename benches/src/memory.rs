@@ -24,21 +24,23 @@ const SEGMENT: u64 = 1448;
 /// How long a frame takes: a cable without any latency gives no round trip to measure.
 const LATENCY: Duration = Duration::from_micros(20);
 
-/// Measures with offloads and without.
+/// Measures with offloads, without, and without what the receiver merges too.
 pub(crate) fn run() -> Result<Figures, Failure> {
-    let whole = stream(Offloads::ALL, COUNTED)?;
-    let cut = stream(Offloads::NONE, COUNTED / 4)?;
+    let whole = stream(Offloads::ALL, true, COUNTED)?;
+    let cut = stream(Offloads::NONE, true, COUNTED / 4)?;
+    let alone = stream(Offloads::NONE, false, COUNTED / 4)?;
     let gbit = |seconds_per_byte: f64| 8.0 / seconds_per_byte / 1e9;
     Ok(Figures::from([
         ("super_frames_gbit_per_second".into(), gbit(whole)),
         ("super_frames_ns_per_segment".into(), whole * SEGMENT as f64 * 1e9),
         ("segments_gbit_per_second".into(), gbit(cut)),
         ("segments_ns_per_segment".into(), cut * SEGMENT as f64 * 1e9),
+        ("not_coalesced_ns_per_segment".into(), alone * SEGMENT as f64 * 1e9),
     ]))
 }
 
 /// Seconds for a byte.
-fn stream(offloads: Offloads, counted: u64) -> Result<f64, Failure> {
+fn stream(offloads: Offloads, coalesce: bool, counted: u64) -> Result<f64, Failure> {
     // once: it is measured.
     let world = World::new(1);
     world.keep_for_capture(0);
@@ -49,6 +51,9 @@ fn stream(offloads: Offloads, counted: u64) -> Result<f64, Failure> {
     cable.connect(&a.interface("virt0").address("10.0.0.1/24"));
     cable.connect(&b.interface("virt0").address("10.0.0.2/24"));
     cable.set_offloads(offloads);
+    if !coalesce {
+        b.sh("ifconfig virt0 -lro").ok();
+    }
     world.run_for(Duration::from_secs(20));
     let arrived = Rc::new(Cell::new(0));
     let reader = read(&b, &arrived);
