@@ -20,10 +20,10 @@ use crate::{
 
 /// How long a call may wait before the trial is given up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of a write.
-const BLOCK: usize = 256 * 1024;
-/// Bytes of a read, into a buffer that stays warm.
-const READ: usize = 128 * 1024;
+/// Bytes of a write, the same for every arm.
+pub(crate) const BLOCK: usize = 256 * 1024;
+/// Bytes of a read, into a buffer that stays warm; the same for every arm.
+pub(crate) const READ: usize = 256 * 1024;
 
 /// Runs `once` on so many threads; the first failure is the whole's.
 pub(crate) fn on_threads<T: Send>(

@@ -50,16 +50,16 @@ pub(crate) fn create_tap() -> Result<(), Failure> {
     ip(&format!("link set {TAP} txqueuelen {TAP_QUEUE}"))
 }
 
-/// Waits until the host sends by the tap: for up to a second after somebody has opened it, what is sent is dropped.
-pub(crate) fn await_carrier() -> Result<(), Failure> {
+/// Waits until the host sends by `link`: for up to a second after its far end has come up, what is sent is dropped.
+pub(crate) fn await_carrier(link: &str) -> Result<(), Failure> {
     for _ in 0..300 {
-        let output = Command::new("ip").args(["link", "show", TAP]).stdin(Stdio::null()).output()?;
+        let output = Command::new("ip").args(["link", "show", link]).stdin(Stdio::null()).output()?;
         if String::from_utf8_lossy(&output.stdout).contains("state UP") {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    Err("the tap has no carrier".into())
+    Err(format!("{link} has no carrier").into())
 }
 
 /// Creates a veth pair whose far end goes to the namespace of process `peer`.

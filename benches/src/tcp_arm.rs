@@ -13,20 +13,17 @@ use crate::{
     Failure,
     count::{self, Count},
     kernel_socket::PORT,
-    kernel_stream::{self, PATIENCE, on_threads},
+    kernel_stream::{self, BLOCK, PATIENCE, READ, on_threads},
     namespace::{HOST, PEER},
     peer,
     trial::Load,
 };
 
-/// Bytes of a read or a write.
-const BLOCK: usize = 256 * 1024;
-
 /// Runs the far side of `load`.
 pub(crate) fn run(kernel: &Kernel, load: Load) -> Result<(), Failure> {
     let width = load.width();
     match load {
-        Load::Sink => receive(kernel, width, |stream, _| Ok(stream.read_slices(BLOCK)?.len())),
+        Load::Sink => receive(kernel, width, |stream, _| Ok(stream.read_slices(READ)?.len())),
         Load::Stream | Load::Streams => receive(kernel, width, |mut stream, buffer| stream.read(buffer)),
         Load::StreamSend | Load::StreamsSend => {
             let block = vec![0x55; BLOCK];
@@ -70,7 +67,7 @@ fn receive_one(
 ) -> io::Result<()> {
     let (stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = vec![0; READ];
     loop {
         let len = once(&stream, &mut buffer)?;
         if len == 0 || !kernel_stream::add(count, len) {

@@ -205,9 +205,7 @@ fn start_peer(arm: Arm, load: Load) -> Result<Peer, Failure> {
         far.tell("link")?;
     }
     far.expect("ready")?;
-    if arm != Arm::Veth {
-        namespace::await_carrier()?;
-    }
+    namespace::await_carrier(if arm == Arm::Veth { "veth0" } else { namespace::TAP })?;
     Ok(far)
 }
 
