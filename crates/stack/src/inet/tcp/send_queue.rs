@@ -13,7 +13,8 @@ use crate::buffer::Payload;
 pub(crate) struct SendQueue {
     slices: VecDeque<Bytes>,
     len: usize,
-    /// Where the last look ended: a slice, and the offset of its first byte. New data is sent in order, so the next look begins there.
+    /// Where the farthest look ended: a slice, and the offset of its first byte. New data is sent in order, so the next look begins there;
+    /// what is sent again is mostly near the front.
     cursor: (usize, usize),
 }
 
@@ -41,18 +42,21 @@ impl SendQueue {
 
     /// Forgets `count` bytes from the front, or all.
     pub(crate) fn acknowledge(&mut self, count: usize) {
-        let mut left = count.min(self.len);
-        self.len -= left;
+        let count = count.min(self.len);
+        let (mut left, mut gone) = (count, 0);
+        self.len -= count;
         while let Some(front) = self.slices.front_mut().filter(|_| left > 0) {
             if front.len() > left {
                 front.advance(left);
                 left = 0;
             } else {
                 left -= front.len();
+                gone += 1;
                 self.slices.pop_front();
             }
         }
-        self.cursor = (0, 0);
+        let (index, start) = self.cursor;
+        self.cursor = if index > gone { (index - gone, start - count) } else { (0, 0) };
     }
 
     /// Forgets everything.
@@ -63,7 +67,8 @@ impl SendQueue {
     /// `len` bytes from `offset` on, shared, in at most `slices` slices; less where the queue or the slices end.
     pub(crate) fn slice(&mut self, offset: usize, len: usize, slices: usize) -> Payload {
         let mut payload = Payload::Empty;
-        let (mut index, mut start) = if offset >= self.cursor.1 { self.cursor } else { (0, 0) };
+        let goes_on = offset >= self.cursor.1;
+        let (mut index, mut start) = if goes_on { self.cursor } else { (0, 0) };
         let (mut offset, mut left) = (offset, len);
         let mut taken = 0;
         while let Some(slice) = self.slices.get(index).filter(|_| left > 0 && taken < slices) {
@@ -79,7 +84,9 @@ impl SendQueue {
                 (index, start) = (index + 1, end);
             }
         }
-        self.cursor = (index, start);
+        if goes_on {
+            self.cursor = (index, start);
+        }
         payload
     }
 }
