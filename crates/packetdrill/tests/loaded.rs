@@ -283,6 +283,23 @@ fn options_have_linuxs_numbers_and_those_that_are_not_there_are_refused() {
 }
 
 #[test]
+fn two_listeners_share_a_port_when_both_say_so() {
+    let tool = Tool::load("");
+    let one = 1_i32.to_ne_bytes();
+    let sockets = [0, 1].map(|_| tool.socket(libc::SOCK_STREAM).expect("room"));
+    tool.set_option(sockets[0], libc::SOL_SOCKET, libc::SO_REUSEPORT, &one).expect("a good value");
+    tool.bind(sockets[0], LOCAL).expect("free");
+    tool.listen(sockets[0]).expect("bound");
+    assert_eq!(tool.bind(sockets[1], LOCAL), Err(libc::EADDRINUSE));
+    tool.set_option(sockets[1], libc::SOL_SOCKET, libc::SO_REUSEPORT, &one).expect("a good value");
+    assert_eq!(tool.option(sockets[1], libc::SOL_SOCKET, libc::SO_REUSEPORT), Ok(one.to_vec()));
+    assert_eq!(tool.option(sockets[1], libc::SOL_SOCKET, libc::SO_REUSEADDR), Ok(vec![0; 4]));
+    assert_eq!(tool.bind(sockets[1], LOCAL), Ok(0));
+    assert_eq!(tool.listen(sockets[1]), Ok(0));
+    tool.free();
+}
+
+#[test]
 fn only_ipv4_is_there_and_the_rest_says_so() {
     let tool = Tool::load("");
     let socket = |domain, kind, protocol| {

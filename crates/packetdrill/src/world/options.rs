@@ -82,6 +82,8 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
     Ok(match (level, name) {
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => TcpOption::KeepAlive(int(value)? != 0),
         (libc::SOL_SOCKET, libc::SO_LINGER) => linger(value)?,
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => TcpOption::ReuseAddress(int(value)? != 0),
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => TcpOption::ReusePort(int(value)? != 0),
         (libc::SOL_SOCKET, libc::SO_OOBINLINE) => TcpOption::UrgentInline(int(value)? != 0),
         // Linux doubles what is asked for, to pay for its own records; tcp(7).
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => TcpOption::ReceiveBuffer(positive(value)?),
@@ -103,6 +105,7 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
                 _ => return Err(Refusal(libc::ENOENT)),
             }
         }
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT) => TcpOption::BindAny(int(value)? != 0),
         (libc::IPPROTO_IP, libc::IP_TTL) => TcpOption::Ttl(byte(value)?),
         (libc::IPPROTO_IP, libc::IP_TOS) => TcpOption::Tos(byte(value)?),
         _ => return Err(NO_SUCH_OPTION),
@@ -112,6 +115,9 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
 fn udp_option(level: i32, name: i32, value: &[u8]) -> Answer<SocketOption> {
     Ok(match (level, name) {
         (libc::SOL_SOCKET, libc::SO_BROADCAST) => SocketOption::Broadcast(int(value)? != 0),
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => SocketOption::ReuseAddress(int(value)? != 0),
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => SocketOption::ReusePort(int(value)? != 0),
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT) => SocketOption::BindAny(int(value)? != 0),
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => SocketOption::ReceiveBuffer(positive(value)?),
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => SocketOption::SendBuffer(positive(value)?),
         (libc::IPPROTO_IP, libc::IP_TTL) => SocketOption::Ttl(byte(value)?),
@@ -198,6 +204,8 @@ impl World {
             }
             (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => return Ok(congestion(settings)),
             (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keepalive.into(),
+            (libc::SOL_SOCKET, libc::SO_REUSEADDR) => settings.reuse_address.into(),
+            (libc::SOL_SOCKET, libc::SO_REUSEPORT) => settings.reuse_port.into(),
             (libc::SOL_SOCKET, libc::SO_OOBINLINE) => settings.urgent_inline.into(),
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => settings.receive_buffer as i32,
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => settings.send_buffer as i32,
