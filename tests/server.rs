@@ -183,35 +183,46 @@ fn a_server_that_goes_in_mid_call_is_named() {
     assert!(refused.contains(&server.url()) && refused.contains("the server is gone"), "{refused}");
 }
 
-#[test]
-fn too_many_clients_are_told_so_and_room_is_found_again() {
-    let namespace = Namespace::new();
-    let server = Server::start(&namespace, &[]);
-    let program = format!(
+/// Runs a program that speaks to a server by itself: `connect()` gives a socket, `ask()` what a tool says meanwhile, `ask_until_answered()` waits for a good
+/// answer.
+#[track_caller]
+fn speak(namespace: &Namespace, server: &Server, program: &str) {
+    let common = format!(
         r#"
-import os, socket, subprocess
+import os, random, socket, subprocess, time
 def connect():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.connect("{path}")
+    s.settimeout(10)
     return s
-clients = [connect() for _ in range(256)]
 def ask():
-    return subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True)
-said = ask()
-assert said.returncode == 1 and "Too many open files in system" in said.stderr, said
-for client in clients[:10]:
-    client.close()
-import time
-for _ in range(500):
-    said = ask()
-    if said.returncode == 0: break
-    time.sleep(0.01)
-assert said.returncode == 0, said
+    return subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True, timeout=10)
+def ask_until_answered():
+    for _ in range(500):
+        said = ask()
+        if said.returncode == 0: break
+        time.sleep(0.01)
+    assert said.returncode == 0, said
 "#,
         path = server.url().trim_start_matches("unix://"),
         url = server.url()
     );
-    namespace.python(&program).ok();
+    namespace.python(&(common + program)).ok();
+}
+
+#[test]
+fn too_many_clients_are_told_so_and_room_is_found_again() {
+    let namespace = Namespace::new();
+    let server = Server::start(&namespace, &[]);
+    let program = r#"
+clients = [connect() for _ in range(256)]
+said = ask()
+assert said.returncode == 1 and "Too many open files in system" in said.stderr, said
+for client in clients[:10]:
+    client.close()
+ask_until_answered()
+"#;
+    speak(&namespace, &server, program);
 }
 
 #[test]
@@ -220,45 +231,23 @@ fn a_server_without_descriptors_left_says_so_and_finds_room_again() {
     let server = Server::start(&namespace, &[]);
     require("prlimit", "util-linux");
     host(&format!("prlimit --pid {} --nofile=24", server.pid()));
-    let program = format!(
-        r#"
-import os, socket, subprocess, time
-def connect():
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect("{path}")
-    return s
+    let program = r#"
 clients = [connect() for _ in range(24)]
-def ask():
-    return subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True)
 said = ask()
 assert said.returncode == 1 and ": Too many open files" in said.stderr and "gone" not in said.stderr, said
 for client in clients:
     client.close()
-for _ in range(500):
-    said = ask()
-    if said.returncode == 0: break
-    time.sleep(0.01)
-assert said.returncode == 0, said
-"#,
-        path = server.url().trim_start_matches("unix://"),
-        url = server.url()
-    );
-    namespace.python(&program).ok();
+ask_until_answered()
+"#;
+    speak(&namespace, &server, program);
 }
 
 #[test]
 fn a_client_that_does_not_read_or_talks_nonsense_harms_nobody_else() {
     let namespace = Namespace::new();
     let server = Server::start(&namespace, &[]);
-    let program = format!(
-        r#"
-import os, random, socket, subprocess
+    let program = r#"
 random.seed(11)
-def connect():
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(10)
-    s.connect("{path}")
-    return s
 # Version 2, call 7, the first request; answers are never read.
 deaf = connect()
 deaf.setblocking(False)
@@ -287,13 +276,10 @@ try:
     assert long.recv(65536)[:3] == b"\x00\x01\x00"
 except OSError:
     pass
-said = subprocess.run(["{RUMP}", "ifconfig", "-l"], env=dict(os.environ, RUMP_SERVER="{url}"), capture_output=True, text=True, timeout=10)
+said = ask()
 assert said.stdout == "lo0\n", said
-"#,
-        path = server.url().trim_start_matches("unix://"),
-        url = server.url()
-    );
-    namespace.python(&program).ok();
+"#;
+    speak(&namespace, &server, program);
 }
 
 #[test]
