@@ -81,6 +81,7 @@ counters! {
         TcpSent "TCP segments sent";
         TcpRetransmitted "TCP transmissions repeated";
         TcpTimeouts "TCP retransmission time-outs";
+        TcpDuplicatesReported "TCP segments reported by peers to have come twice";
         TcpUndoneByEcho "TCP window reductions taken back for the echo of an older clock";
         TcpUndoneByDuplicates "TCP window reductions taken back for D-SACKs of all that was repeated";
         TcpUndoneByNewData "TCP window reductions taken back because new data arrived after a time-out";

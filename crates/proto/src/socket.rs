@@ -103,6 +103,12 @@ pub struct ConnectionReport {
     pub receive_window: u32,
     /// Transmissions repeated since the connection began.
     pub retransmitted: u64,
+    /// Segments that the peer has reported to have come twice (tcpi_dsack_dups).
+    pub duplicates: u32,
+    /// Whether segments were seen to overtake each other (tcpi_reord_seen, which counts).
+    pub reordering: bool,
+    /// Reductions of the window that were taken back.
+    pub undone: u32,
     /// Whether selective acknowledgments were agreed on.
     pub sack: bool,
     /// Whether timestamps were agreed on.

@@ -64,6 +64,9 @@ struct Connection {
     send_window_bytes: u32,
     receive_window_bytes: u32,
     retransmitted: u64,
+    duplicates_reported: u32,
+    reordering_seen: bool,
+    reductions_undone: u32,
     sack: bool,
     timestamps: bool,
     send_window_scale: u8,
@@ -132,6 +135,9 @@ impl From<ConnectionReport> for Connection {
             send_window_bytes: report.send_window,
             receive_window_bytes: report.receive_window,
             retransmitted: report.retransmitted,
+            duplicates_reported: report.duplicates,
+            reordering_seen: report.reordering,
+            reductions_undone: report.undone,
             sack: report.sack,
             timestamps: report.timestamps,
             send_window_scale: report.window_scale.0,
@@ -244,6 +250,11 @@ impl Connection {
         }
         if self.retransmitted > 0 {
             write!(text, " retrans:0/{}", self.retransmitted)?;
+        }
+        for (word, count) in [("dsack_dups", self.duplicates_reported), ("undone", self.reductions_undone)] {
+            if count > 0 {
+                write!(text, " {word}:{count}")?;
+            }
         }
         writeln!(text, " snd_wnd:{} rcv_wnd:{}", self.send_window_bytes, self.receive_window_bytes)
     }

@@ -53,6 +53,9 @@ mod tests {
             send_window: 65_536,
             receive_window: 1_048_576,
             retransmitted: 3,
+            duplicates: 2,
+            reordering: true,
+            undone: 1,
             sack: true,
             timestamps: true,
             window_scale: (7, 8),
@@ -104,7 +107,7 @@ mod tests {
     fn connections_are_shown_with_what_they_know_of_their_path() {
         let expected = "Netid State       Recv-Q Send-Q Local Address:Port Peer Address:Port
 tcp   ESTAB       5      2896   10.0.0.2:80        10.0.0.1:40000
-\tts sack cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 retrans:0/3 snd_wnd:65536 rcv_wnd:1048576
+\tts sack cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 retrans:0/3 dsack_dups:2 undone:1 snd_wnd:65536 rcv_wnd:1048576
 ";
         assert_eq!(said("ss -i").out, expected);
     }

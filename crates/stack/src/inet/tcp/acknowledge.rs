@@ -124,6 +124,7 @@ impl Connection {
         };
         let duplicate = blocks.first().copied().filter(is_duplicate);
         if duplicate.is_some() {
+            self.duplicates = self.duplicates.saturating_add(1);
             self.rack.on_duplicate(self.snd_una, self.snd_nxt);
         }
         // In the order of their numbers, so that their own order does not look like reordering on the path.

@@ -197,6 +197,9 @@ pub(crate) struct Connection {
     /// What the last reduction of the window can be taken back to, and why it was, until that is counted.
     pub(super) undo: Option<Box<Undo>>,
     pub(super) undone: Option<Ground>,
+    /// How often it was, and how many D-SACKs came.
+    pub(super) undone_count: u16,
+    pub(super) duplicates: u16,
     /// Explicit congestion notification.
     pub(super) marks: Marks,
     /// Duplicate acknowledgments of a peer without SACK.
@@ -316,6 +319,8 @@ impl Connection {
             phase: Phase::Open,
             undo: None,
             undone: None,
+            undone_count: 0,
+            duplicates: 0,
             marks: Marks::default(),
             duplicate_acks: 0,
             expirations: 0,

@@ -205,12 +205,15 @@ impl Tcp {
         let Some(connection) = self.connection_mut(key) else { return };
         connection.allowed = allowance;
         let (before, mark) = (connection.readiness(), connection.urgent);
+        let duplicates = connection.duplicates;
         // What is refused is shown whole to captures of drops, so the packet is kept until the verdict.
         let payload = packet.clone().into_payload();
         let pins = packet.pinned() + SLICE_COST * payload.slices().len();
         let verdict = connection.receive(cx.now, segment, (payload, pins), offset);
         let changed = connection.readiness() != before || segment.len > 0;
+        let duplicates = connection.duplicates - duplicates;
         let undone = connection.undone.take();
+        cx.add(Counter::TcpDuplicatesReported, duplicates.into());
         undone.into_iter().for_each(|ground| cx.count(ground.counter()));
         match verdict {
             Verdict::Accepted => {}

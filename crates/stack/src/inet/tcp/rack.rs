@@ -89,6 +89,11 @@ impl Rack {
         self.reordering_seen = true;
     }
 
+    /// Whether segments were seen to overtake each other.
+    pub(crate) const fn has_seen_reordering(&self) -> bool {
+        self.reordering_seen
+    }
+
     /// A recovery has ended: a widened window is given up after some of them.
     pub(crate) const fn on_recovered(&mut self) {
         self.reo_wnd_persist = self.reo_wnd_persist.saturating_sub(1);
