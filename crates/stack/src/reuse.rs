@@ -41,11 +41,11 @@ impl Reuse {
     }
 
     pub(crate) const fn set_address(&mut self, on: bool) {
-        self.0 = self.0 & !Self::ADDRESS | on as u8 * Self::ADDRESS;
+        self.0 = self.0 & !Self::ADDRESS | (on as u8 * Self::ADDRESS);
     }
 
     pub(crate) const fn set_port(&mut self, on: bool) {
-        self.0 = self.0 & !Self::PORT | on as u8 * Self::PORT;
+        self.0 = self.0 & !Self::PORT | (on as u8 * Self::PORT);
     }
 }
 
