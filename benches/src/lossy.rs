@@ -25,7 +25,7 @@ use crate::{
     Failure, Figures,
     kernel_socket::PORT,
     kernel_stream::PATIENCE,
-    namespace::{HOST, PEER},
+    namespace::{self, HOST, PEER},
     trial::{Arm, Load},
 };
 
@@ -103,6 +103,7 @@ fn determine_conditions(load: Load) -> (Conditions, usize) {
             let bandwidth = Some(50_000_000);
             (Conditions { reordering: 0.03, reordering_delay, bandwidth, queue: Some(200), ..clean }, 1)
         }
+        Load::Shared => (Conditions { bandwidth: Some(20_000_000), queue: Some(60), ..clean }, 1),
         _ => (Conditions { loss: 0.001, ..clean }, 4),
     }
 }
@@ -114,22 +115,46 @@ pub(crate) fn run(arm: Arm, load: Load) -> Result<Figures, Failure> {
     let near_end = host_end("10.0.0.1/24")?;
     let seed = u64::from(std::process::id());
     let cable = TapCable::lay([near_end, far_end], seed, [conditions; 2])?;
-    let sends = matches!(load, Load::LossSend | Load::HeavyLossSend | Load::OvertakenSend);
-    let bits = far.run(sends, streams)?;
+    let rates = match load {
+        Load::Shared => far.run_shared()?,
+        Load::LossReceive | Load::HeavyLossReceive => far.receive(streams)?,
+        _ => far.send(streams)?,
+    };
     let punctuality = cable.punctuality();
     let late = punctuality.late.as_secs_f64() * 1e6 / punctuality.frames.max(1) as f64;
     let counters = cable.counters();
-    Ok(Figures::from([
-        ("mbit_per_second".into(), bits / streams as f64 / 1e6),
+    let mean = rates.iter().sum::<f64>() / rates.len().max(1) as f64;
+    let mut figures = Figures::from([
+        ("mbit_per_second".into(), mean),
         ("cable_late_us".into(), late),
         ("lost_percent".into(), counters.lost as f64 * 100.0 / counters.sent.max(1) as f64),
-    ]))
+    ]);
+    if load == Load::Shared {
+        figures.insert("own_mbit_per_second".into(), rates[0]);
+        figures.insert("beside_mbit_per_second".into(), rates[1]);
+    }
+    Ok(figures)
 }
+
+/// What the far side is asked for.
+enum Question {
+    /// A stream to the host.
+    Connect,
+    /// One of Linux in the same namespace.
+    ConnectBeside,
+    /// A listener.
+    Listen,
+    /// A stream that came to it.
+    Accept,
+}
+
+/// A stream, or none for a listener; why not.
+type Made = Result<Option<Box<dyn Stream>>, String>;
 
 /// The far side, which lives in a thread of its own: it is asked to make sockets there.
 struct Far {
-    asked: mpsc::Sender<bool>,
-    streams: mpsc::Receiver<Result<Option<Box<dyn Stream>>, String>>,
+    asked: mpsc::Sender<Question>,
+    streams: mpsc::Receiver<Made>,
 }
 
 /// Makes the far side, and its end of the cable.
@@ -155,81 +180,85 @@ fn make(arm: Arm) -> Result<(Side, Tap), Failure> {
     }
     let kernel = crate::rump_arm::boot()?;
     let end = bridged_end("tap0")?;
+    namespace::ip("addr add 10.0.0.3/24 dev br0")?;
     Ok((Side::Rump(kernel), end))
 }
 
-/// Makes streams as it is asked: connects if the word is true, else listens and accepts one for each further word.
-fn serve(
-    side: &Side,
-    questions: &mpsc::Receiver<bool>,
-    answers: &mpsc::Sender<Result<Option<Box<dyn Stream>>, String>>,
-) {
+/// Makes what it is asked for.
+fn serve(side: &Side, questions: &mpsc::Receiver<Question>, answers: &mpsc::Sender<Made>) {
     let mut listener = None;
-    while let Ok(connects) = questions.recv() {
-        let made = if connects {
-            side.connect(HOST).map(Some)
-        } else {
-            match &listener {
-                None => side.listen().map(|made| {
-                    listener = Some(made);
-                    None
-                }),
+    while let Ok(question) = questions.recv() {
+        let made = match question {
+            Question::Connect => side.connect(HOST).map(Some),
+            Question::ConnectBeside => Side::Host(PEER).connect(HOST).map(Some),
+            Question::Listen => side.listen().map(|made| {
+                listener = Some(made);
+                None
+            }),
+            Question::Accept => match &listener {
                 Some(listener) => listener.accept().map(Some),
-            }
+                None => Err("nobody listens".into()),
+            },
         };
         let _gone = answers.send(made.map_err(|error| error.to_string()));
     }
 }
 
 impl Far {
-    fn ask(&self, connects: bool) -> Result<Option<Box<dyn Stream>>, Failure> {
-        self.asked.send(connects)?;
-        Ok(self.streams.recv()??)
+    fn ask(&self, question: Question) -> Result<Box<dyn Stream>, Failure> {
+        self.asked.send(question)?;
+        self.streams.recv()??.ok_or_else(|| "no stream".into())
     }
 
-    /// Opens the streams and counts what they bring: bits per second of all together.
-    fn run(&self, sends: bool, streams: usize) -> Result<f64, Failure> {
+    /// Streams from the far side to the near one: Mbit/s of each.
+    fn send(&self, streams: usize) -> Result<Vec<f64>, Failure> {
+        let listener = Side::Host(HOST).listen()?;
+        let pairs = (0..streams).map(|_| Ok((self.ask(Question::Connect)?, listener.accept()?)));
+        measure(pairs.collect::<Result<_, Failure>>()?)
+    }
+
+    /// Streams the other way.
+    fn receive(&self, streams: usize) -> Result<Vec<f64>, Failure> {
+        self.asked.send(Question::Listen)?;
+        self.streams.recv()??;
         let near = Side::Host(HOST);
-        let mut pairs = Vec::new();
-        if sends {
-            let listener = near.listen()?;
-            for _ in 0..streams {
-                let sender = self.ask(true)?.ok_or("no stream")?;
-                pairs.push((sender, listener.accept()?));
-            }
-        } else {
-            self.ask(false)?;
-            for _ in 0..streams {
-                let sender = near.connect(PEER)?;
-                pairs.push((sender, self.ask(false)?.ok_or("no stream")?));
-            }
-        }
-        measure(pairs)
+        let pairs = (0..streams).map(|_| Ok((near.connect(PEER)?, self.ask(Question::Accept)?)));
+        measure(pairs.collect::<Result<_, Failure>>()?)
+    }
+
+    /// One stream of the arm's, and one of Linux from the same namespace.
+    fn run_shared(&self) -> Result<Vec<f64>, Failure> {
+        let listener = Side::Host(HOST).listen()?;
+        let own = (self.ask(Question::Connect)?, listener.accept()?);
+        let beside = (self.ask(Question::ConnectBeside)?, listener.accept()?);
+        measure(vec![own, beside])
     }
 }
 
-/// The bits per second that arrive, after a while.
-fn measure(pairs: Vec<(Box<dyn Stream>, Box<dyn Stream>)>) -> Result<f64, Failure> {
-    let arrived = Arc::new(AtomicU64::new(0));
-    for (mut sender, mut receiver) in pairs {
-        let arrived = Arc::clone(&arrived);
-        thread::spawn(move || {
-            let block = vec![0x55; BLOCK];
-            while sender.write(&block).is_ok() {}
-        });
-        thread::spawn(move || {
-            let mut buffer = vec![0; BLOCK];
-            loop {
-                match receiver.read(&mut buffer) {
-                    Ok(0) | Err(_) => break,
-                    Ok(len) => arrived.fetch_add(len as u64, Ordering::Relaxed),
-                };
-            }
-        });
-    }
+/// The Mbit/s of each that arrive, after a while.
+fn measure(pairs: Vec<(Box<dyn Stream>, Box<dyn Stream>)>) -> Result<Vec<f64>, Failure> {
+    let counts: Vec<_> = pairs.into_iter().map(|(sender, receiver)| run_one(sender, receiver)).collect();
+    let look = || counts.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
     thread::sleep(SETTLE);
-    let (before, begun) = (arrived.load(Ordering::Relaxed), Instant::now());
+    let (before, begun) = (look(), Instant::now());
     thread::sleep(MEASURE);
-    let after = arrived.load(Ordering::Relaxed);
-    Ok((after - before) as f64 * 8.0 / begun.elapsed().as_secs_f64())
+    let (after, took) = (look(), begun.elapsed().as_secs_f64());
+    Ok(after.iter().zip(before).map(|(after, before)| (after - before) as f64 * 8.0 / took / 1e6).collect())
+}
+
+/// Writes and reads until one of them ends; what has arrived.
+fn run_one(mut sender: Box<dyn Stream>, mut receiver: Box<dyn Stream>) -> Arc<AtomicU64> {
+    let arrived = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&arrived);
+    thread::spawn(move || {
+        let block = vec![0x55; BLOCK];
+        while sender.write(&block).is_ok() {}
+    });
+    thread::spawn(move || {
+        let mut buffer = vec![0; BLOCK];
+        while let Ok(len @ 1..) = receiver.read(&mut buffer) {
+            count.fetch_add(len as u64, Ordering::Relaxed);
+        }
+    });
+    arrived
 }

@@ -251,6 +251,12 @@ pub(crate) const ROWS: &[Row] = &[
         targets: &[ratio(Arm::Rump, Arm::Linux, MBIT, Bound::AtLeast(0.9))],
     },
     Row {
+        load: Load::Shared,
+        title: "a stream to the host beside one of Linux, through 20 Mbit/s at 20 ms with a queue of 60 frames",
+        arms: &[Arm::Linux, Arm::Rump],
+        targets: &[],
+    },
+    Row {
         load: Load::Boot,
         title: "boot of a kernel in a running process",
         arms: &[Arm::Rump],

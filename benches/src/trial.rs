@@ -109,6 +109,8 @@ words! {
         HeavyLossReceive = "heavy-loss-receive",
         /// A stream from the arm over a cable that lets three frames in a hundred be overtaken.
         OvertakenSend = "overtaken-send",
+        /// A stream from the arm beside one of Linux, through one narrow way.
+        Shared = "shared",
         /// Connections opened and closed one after the other.
         Connect = "connect",
         /// The same from eight threads.
@@ -139,8 +141,8 @@ impl Load {
 
     /// Whether it runs over a bad cable of its own.
     const fn is_lossy(self) -> bool {
-        use Load::{HeavyLossReceive, HeavyLossSend, LossReceive, LossSend, OvertakenSend};
-        matches!(self, LossSend | LossReceive | HeavyLossSend | HeavyLossReceive | OvertakenSend)
+        use Load::{HeavyLossReceive, HeavyLossSend, LossReceive, LossSend, OvertakenSend, Shared};
+        matches!(self, LossSend | LossReceive | HeavyLossSend | HeavyLossReceive | OvertakenSend | Shared)
     }
 
     /// Connections, or threads that open them, that it is made of.

@@ -95,6 +95,14 @@ impl Undo {
         self.repeated = left;
     }
 
+    /// Congestion control as it was (RFC 9438 section 4.9), but for a window that is greater by now.
+    fn restore(&self, cwnd: u32) -> Algorithm {
+        let mut restored = self.prior;
+        let window = restored.window_mut();
+        window.cwnd = window.cwnd.max(cwnd);
+        restored
+    }
+
     /// Whether every repetition is known to have been needless.
     const fn is_all_needless(&self) -> bool {
         self.repeats && !self.uncountable && self.repeated.is_empty()
@@ -153,9 +161,7 @@ impl Connection {
     /// The last reduction was needless: nothing is lost, and the window is what it was.
     pub(super) fn undo_reduction(&mut self, ground: Ground) {
         let Some(undo) = self.undo.take() else { return };
-        let reduced = core::mem::replace(&mut self.congestion, undo.prior).window();
-        let window = self.congestion.window_mut();
-        window.cwnd = window.cwnd.max(reduced.cwnd);
+        self.congestion = undo.restore(self.congestion.window().cwnd);
         if ground != Ground::NewData && matches!(self.phase, Phase::Recovery { .. }) {
             self.rack.on_reordering();
         }
@@ -168,7 +174,13 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
+    use crate::{
+        inet::tcp::congestion::Acked,
+        time::{Duration, Instant},
+    };
 
     fn undo() -> Undo {
         Undo::new(Algorithm::named("cubic", 1000).expect("known"))
@@ -176,6 +188,29 @@ mod tests {
 
     const fn block(left: u32, right: u32) -> SackBlock {
         SackBlock { left: Seq(left), right: Seq(right) }
+    }
+
+    #[test]
+    fn cubics_curve_is_again_what_it_was_and_a_greater_window_stays() {
+        let mut cubic = Algorithm::named("cubic", 1000).expect("known");
+        cubic.window_mut().cwnd = 100_000;
+        cubic.on_congestion(Instant::ZERO, 100_000, 1000);
+        // An epoch, its W_max and its K.
+        cubic.on_acked(&Acked {
+            now: Instant::from_millis(100),
+            bytes: 1000,
+            mss: 1000,
+            rtt: None,
+            srtt: Duration::from_millis(100),
+            limited: true,
+            round: false,
+        });
+        let before = format!("{cubic:?}");
+        let undo = Undo::new(cubic);
+        cubic.on_congestion(Instant::from_millis(200), 70_000, 1000);
+        assert_ne!(format!("{cubic:?}"), before);
+        assert_eq!(format!("{:?}", undo.restore(cubic.window().cwnd)), before);
+        assert_eq!(undo.restore(200_000).window().cwnd, 200_000);
     }
 
     #[test]
