@@ -97,6 +97,8 @@ pub struct ConnectionReport {
     pub ssthresh: Option<u32>,
     /// Bytes under way.
     pub in_flight: u32,
+    /// Bytes per second at which data leaves, if it is paced.
+    pub pacing_rate: Option<u64>,
     /// The peer's window, in bytes.
     pub send_window: u32,
     /// Our window, in bytes.

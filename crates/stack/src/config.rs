@@ -36,6 +36,8 @@ pub struct Config {
     /// What it grows to with the path's window, in bytes (net.inet.tcp.sendbuf_max). As much as the greatest window of a peer, so that on a long
     /// path it is never the sender's buffer that limits; little of it is used on a short one.
     pub tcp_send_most_bytes: u32,
+    /// Whether data is paced, not only where SO_MAX_PACING_RATE says so (net.inet.tcp.pacing).
+    pub tcp_pacing: bool,
     /// What the buffers of all sockets together may hold (net.inet.tcp.mem_low, mem_pressure and mem_max).
     pub memory: MemoryLimits,
     /// Whether our SYNs ask for explicit congestion notification; a peer's that do are agreed with at all times (net.inet.tcp.ecn.enable).
@@ -136,6 +138,7 @@ impl Config {
             tcp_send_most_bytes: 16 * 1024 * 1024,
             memory: MemoryLimits::up_to(1024 * 1024 * 1024),
             tcp_ecn: false,
+            tcp_pacing: false,
             port_queue: 1024,
             port_queue_bytes: 4 * 1024 * 1024,
             fragment_bytes: 4 * 1024 * 1024,

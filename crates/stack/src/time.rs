@@ -21,9 +21,9 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(NonZeroU64);
 
-/// A span of time in nanoseconds; never negative.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Duration(u64);
+/// A span of time in nanoseconds; never negative. It is kept as an [`Instant`] is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(NonZeroU64);
 
 impl Instant {
     /// The largest point in time: 2^64 - 2 ns, about 584 years.
@@ -53,17 +53,29 @@ impl fmt::Debug for Instant {
 }
 
 impl Duration {
-    /// The largest span: 2^64 - 1 ns, about 584 years.
-    pub const MAX: Self = Self(u64::MAX);
+    /// The largest span: 2^64 - 2 ns, about 584 years.
+    pub const MAX: Self = Self(NonZeroU64::MAX);
 
-    /// A span of so many nanoseconds.
+    /// A span of so many nanoseconds; saturates.
     pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        Self(NonZeroU64::MIN.saturating_add(nanos))
     }
 
     /// Nanoseconds.
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get() - 1
+    }
+}
+
+impl Default for Duration {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl fmt::Debug for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Duration").field(&self.as_nanos()).finish()
     }
 }
 
@@ -121,7 +133,7 @@ macro_rules! nanosecond_count {
             type Output = Self;
 
             fn add(self, rhs: Duration) -> Self {
-                Self::from_nanos(self.as_nanos().saturating_add(rhs.0))
+                Self::from_nanos(self.as_nanos().saturating_add(rhs.as_nanos()))
             }
         }
 
@@ -135,7 +147,7 @@ macro_rules! nanosecond_count {
             type Output = Self;
 
             fn sub(self, rhs: Duration) -> Self {
-                Self::from_nanos(self.as_nanos().saturating_sub(rhs.0))
+                Self::from_nanos(self.as_nanos().saturating_sub(rhs.as_nanos()))
             }
         }
 
@@ -153,13 +165,13 @@ nanosecond_count!(Duration, "span");
 impl Instant {
     /// How long after `earlier` this is; zero if it is not after it.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
-        Duration(self.as_nanos().saturating_sub(earlier.as_nanos()))
+        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
     /// How long after `earlier` this is, or `None` if it is before it.
     pub const fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
         match self.as_nanos().checked_sub(earlier.as_nanos()) {
-            Some(nanos) => Some(Duration(nanos)),
+            Some(nanos) => Some(Duration::from_nanos(nanos)),
             None => None,
         }
     }
@@ -177,12 +189,12 @@ impl Sub for Instant {
 impl Duration {
     /// Whether this is the empty span.
     pub const fn is_zero(self) -> bool {
-        self.0 == 0
+        self.as_nanos() == 0
     }
 
     /// This span less `rhs`, or zero.
     pub const fn saturating_sub(self, rhs: Self) -> Self {
-        Self(self.0.saturating_sub(rhs.0))
+        Self::from_nanos(self.as_nanos().saturating_sub(rhs.as_nanos()))
     }
 }
 
@@ -190,7 +202,7 @@ impl Mul<u32> for Duration {
     type Output = Self;
 
     fn mul(self, rhs: u32) -> Self {
-        Self(self.0.saturating_mul(u64::from(rhs)))
+        Self::from_nanos(self.as_nanos().saturating_mul(u64::from(rhs)))
     }
 }
 
@@ -199,20 +211,20 @@ impl Div<u32> for Duration {
 
     /// Rounds down. Panics when `rhs` is zero, as every integer division does.
     fn div(self, rhs: u32) -> Self {
-        Self(self.0 / u64::from(rhs))
+        Self::from_nanos(self.as_nanos() / u64::from(rhs))
     }
 }
 
 impl From<core::time::Duration> for Duration {
     /// Saturates at [`Duration::MAX`]: the standard span reaches further than 64 bits of nanoseconds.
     fn from(span: core::time::Duration) -> Self {
-        Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+        Self::from_nanos(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
 impl From<Duration> for core::time::Duration {
     fn from(span: Duration) -> Self {
-        Self::from_nanos(span.0)
+        Self::from_nanos(span.as_nanos())
     }
 }
 

@@ -61,6 +61,7 @@ struct Connection {
     cwnd_bytes: u32,
     ssthresh_bytes: Option<u32>,
     in_flight_bytes: u32,
+    pacing_rate_bytes_per_second: Option<u64>,
     send_window_bytes: u32,
     receive_window_bytes: u32,
     retransmitted: u64,
@@ -132,6 +133,7 @@ impl From<ConnectionReport> for Connection {
             cwnd_bytes: report.cwnd,
             ssthresh_bytes: report.ssthresh,
             in_flight_bytes: report.in_flight,
+            pacing_rate_bytes_per_second: report.pacing_rate,
             send_window_bytes: report.send_window,
             receive_window_bytes: report.receive_window,
             retransmitted: report.retransmitted,
@@ -248,6 +250,9 @@ impl Connection {
         if self.in_flight_bytes > 0 {
             write!(text, " unacked:{}", self.in_flight_bytes.div_ceil(mss))?;
         }
+        // In bits, as ss(8) of iproute2 prints rates.
+        let pace = self.pacing_rate_bytes_per_second;
+        pace.iter().try_for_each(|rate| write!(text, " pacing_rate {}bps", rate.saturating_mul(8)))?;
         if self.retransmitted > 0 {
             write!(text, " retrans:0/{}", self.retransmitted)?;
         }

@@ -50,6 +50,7 @@ mod tests {
             cwnd: 14_480,
             ssthresh: None,
             in_flight: 2896,
+            pacing_rate: Some(11_584_000),
             send_window: 65_536,
             receive_window: 1_048_576,
             retransmitted: 3,
@@ -107,7 +108,7 @@ mod tests {
     fn connections_are_shown_with_what_they_know_of_their_path() {
         let expected = "Netid State       Recv-Q Send-Q Local Address:Port Peer Address:Port
 tcp   ESTAB       5      2896   10.0.0.2:80        10.0.0.1:40000
-\tts sack cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 retrans:0/3 dsack_dups:2 undone:1 snd_wnd:65536 rcv_wnd:1048576
+\tts sack cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 pacing_rate 92672000bps retrans:0/3 dsack_dups:2 undone:1 snd_wnd:65536 rcv_wnd:1048576
 ";
         assert_eq!(said("ss -i").out, expected);
     }

@@ -25,6 +25,7 @@ const NAMES: &[&str] = &[
     "net.inet.tcp.mem_peak",
     "net.inet.tcp.mem_pressure",
     "net.inet.tcp.mem_used",
+    "net.inet.tcp.pacing",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sendbuf_max",
     "net.inet.tcp.sendspace",
@@ -50,6 +51,7 @@ impl Stack {
                 exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX))
             }
             "net.inet.tcp.ecn.enable" => switch(&mut config.tcp_ecn, value),
+            "net.inet.tcp.pacing" => switch(&mut config.tcp_pacing, value),
             "net.inet.tcp.recvspace" => exchange(&mut config.tcp_receive_bytes, value, 2048, 1 << 26),
             "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value, 2048, 1 << 26),
             "net.inet.tcp.sendbuf_max" => exchange(&mut config.tcp_send_most_bytes, value, 2048, 1 << 26),

@@ -111,6 +111,9 @@ pub(crate) struct Settings {
     /// The send buffer to begin with, and the greatest that it may grow to with the path; both are the same if the user fixed it.
     pub(crate) send_limit: u32,
     pub(crate) send_most: u32,
+    /// Whether data is paced, and the greatest rate in bytes per second.
+    pub(crate) paced: bool,
+    pub(crate) max_pacing_rate: u64,
     /// Whether the user fixed the receive buffer, so that it does not follow the path.
     pub(crate) receive_fixed: bool,
     pub(crate) reno: bool,
@@ -129,6 +132,7 @@ impl Settings {
         self.send_limit = config.tcp_send_bytes;
         self.send_most = config.tcp_send_most_bytes.max(config.tcp_send_bytes);
         self.ecn = config.tcp_ecn;
+        self.paced = config.tcp_pacing;
     }
 }
 
@@ -225,6 +229,9 @@ pub(crate) struct Connection {
     /// Transmissions repeated.
     pub(super) retransmitted: u64,
     pub(super) last_sent: Instant,
+    /// Until when paced data waits, and whether there is some that does.
+    pub(super) paced_until: Instant,
+    pub(super) waits_for_pace: bool,
     pub(super) last_heard: Instant,
 
     // Receiving.
@@ -335,6 +342,8 @@ impl Connection {
             round_end: iss,
             retransmitted: 0,
             last_sent: now,
+            paced_until: Instant::ZERO,
+            waits_for_pace: false,
             last_heard: now,
             rcv_nxt: Seq(0),
             rcv_adv: Seq(0),

@@ -5,7 +5,7 @@
 //! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
 //! News for users are the keys of sockets whose readiness may have changed.
 //!
-//! Not here: pacing, path MTU discovery beyond what ICMP says.
+//! Not here: path MTU discovery beyond what ICMP says.
 
 mod acknowledge;
 mod chores;
@@ -22,6 +22,7 @@ mod listen;
 mod memory;
 mod options;
 mod output;
+mod pacing;
 mod rack;
 mod reassembly;
 mod receive_queue;
@@ -141,6 +142,8 @@ impl Tcp {
                 send_limit: config.tcp_send_bytes,
                 send_most: config.tcp_send_most_bytes.max(config.tcp_send_bytes),
                 receive_fixed: false,
+                paced: config.tcp_pacing,
+                max_pacing_rate: pacing::UNLIMITED,
                 reno: false,
                 ecn: config.tcp_ecn,
                 bind_any: false,
@@ -384,7 +387,7 @@ impl Tcp {
     /// The connection's one timer at its earliest deadline; moving it later is a store.
     fn rearm(&mut self, cx: &mut Context, key: Key) {
         let Some(connection) = self.connection_mut(key) else { return };
-        match (connection.timer, connection.deadlines.earliest()) {
+        match (connection.timer, connection.earliest_deadline()) {
             (Some(timer), Some(deadline)) if cx.timers.reset(timer, deadline) => {}
             (_, Some(deadline)) => {
                 connection.timer = Some(cx.timers.insert(Timer::Connection(key), deadline));
@@ -458,7 +461,7 @@ impl Tcp {
         let (now, allowance) = (cx.now, cx.allowance());
         let Some(connection) = self.connection_mut(key) else { return false };
         connection.allowed = allowance;
-        let Some(transmission) = connection.determine_transmission() else {
+        let Some(transmission) = connection.determine_transmission(now) else {
             // Whatever it still has waits for an acknowledgment, a window or a timer.
             connection.listed = false;
             let full = connection.board.is_full() && connection.has_unsent();

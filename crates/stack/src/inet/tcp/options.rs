@@ -4,7 +4,7 @@ use core::num::NonZeroU8;
 
 use rumpnet_proto::Errno;
 
-use super::{Socket, Tcp, connection::Connection};
+use super::{Socket, Tcp, connection::Connection, pacing::UNLIMITED};
 use crate::{context::Context, inet::Inet, link::Link, slab::Key, time::Duration};
 
 /// An option of a TCP socket, with its value.
@@ -36,6 +36,8 @@ pub enum TcpOption {
     ReceiveBuffer(u32),
     /// SO_SNDBUF, in bytes.
     SendBuffer(u32),
+    /// SO_MAX_PACING_RATE: data is paced, at this many bytes per second at most; `u64::MAX` lifts the limit.
+    MaxPacingRate(u64),
     /// TCP_CONGESTION: NewReno instead of CUBIC; before the connection only.
     Reno(bool),
     /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
@@ -75,6 +77,8 @@ pub struct TcpSettings {
     pub receive_buffer: u32,
     /// SO_SNDBUF as it is now: it follows the path unless it was set.
     pub send_buffer: u32,
+    /// SO_MAX_PACING_RATE in bytes per second; none without a limit.
+    pub max_pacing_rate: Option<u64>,
     /// TCP_CONGESTION: NewReno instead of CUBIC.
     pub reno: bool,
     /// SO_REUSEADDR.
@@ -129,6 +133,7 @@ impl Tcp {
             }
             // What is held for an address is let go by the same rule.
             TcpOption::BindAny(on) if unbound => settings.bind_any = on,
+            TcpOption::MaxPacingRate(rate) if rate > 0 => settings.max_pacing_rate = rate,
             TcpOption::Reno(on) if !connected => settings.reno = on,
             _ => return Err(Errno::Inval),
         }
@@ -163,6 +168,7 @@ impl Tcp {
             tos: settings.tos,
             receive_buffer: connection.map_or(settings.receive_limit, |found| found.receive_limit),
             send_buffer: connection.map_or(settings.send_limit, Connection::send_limit),
+            max_pacing_rate: Some(settings.max_pacing_rate).filter(|rate| *rate != UNLIMITED),
             reno: settings.reno,
             reuse_address: settings.reuse.address(),
             reuse_port: settings.reuse.port(),

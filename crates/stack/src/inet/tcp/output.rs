@@ -38,16 +38,17 @@ pub(super) enum Transmission {
 
 impl Connection {
     /// What may be sent now, if anything.
-    pub(super) fn determine_transmission(&mut self) -> Option<Transmission> {
+    pub(super) fn determine_transmission(&mut self, now: Instant) -> Option<Transmission> {
         if self.syn_due {
             return Some(Transmission::Syn);
         }
         if matches!(self.state, State::SynSent | State::Closed) {
             return None;
         }
+        let waits = self.determine_pause(now);
         self.determine_tail_probe()
-            .or_else(|| self.determine_repetition())
-            .or_else(|| self.determine_data())
+            .or_else(|| if waits { None } else { self.determine_repetition() })
+            .or_else(|| if waits { None } else { self.determine_data() })
             .or_else(|| {
                 (self.snd_up.is_some() && self.ack == AckDue::Now).then_some(Transmission::Acknowledgment)
             })
@@ -88,7 +89,7 @@ impl Connection {
     /// What is lost and may be sent again.
     fn determine_repetition(&self) -> Option<Transmission> {
         let room = self.cwnd().saturating_sub(self.in_flight());
-        let limit = room.min(self.longest());
+        let limit = room.min(self.pacing_rate().map_or_else(|| self.longest(), |_| self.burst()));
         let (from, to) = self.board.next_lost(limit.max(self.segment_size()))?;
         let is_first = self.in_flight() == 0;
         if room < (to - from).min(self.segment_size()) && !is_first {
@@ -136,6 +137,9 @@ impl Connection {
     /// super-frame. A peer nearby gets the longest (as Linux sizes them).
     fn burst(&self) -> u32 {
         let longest = self.longest();
+        if let Some(rate) = self.pacing_rate() {
+            return longest.min(self.paced_burst(rate));
+        }
         let Some(srtt) = self.rtt.smoothed() else { return longest };
         if srtt < NEARBY || self.snd_up.is_some() {
             return longest;
@@ -186,6 +190,7 @@ impl Connection {
         let held = narrow || !self.is_corked() && !self.fin_wanted;
         held && self.has_unsent()
             && self.board.is_empty()
+            && !self.waits_for_pace
             && !self.syn_due
             && !matches!(self.state, State::SynSent | State::SynReceived)
     }
@@ -241,6 +246,7 @@ impl Connection {
         let complete = from + len == self.queue_end();
         let fin = fin && complete;
         let end = from + len + u32::from(fin);
+        self.pace(now, len);
         let mut flags = Flags::ACK;
         if fin {
             flags |= Flags::FIN;

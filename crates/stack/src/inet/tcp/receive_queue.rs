@@ -17,32 +17,34 @@ const KEPT: usize = 1024;
 pub(crate) struct ReceiveQueue {
     /// Each with the memory that goes when it does.
     slices: VecDeque<(Bytes, u32)>,
-    len: usize,
-    pinned: usize,
+    len: u32,
+    pinned: u32,
 }
 
 impl ReceiveQueue {
     /// Appends what pins so many bytes until the last slice of it is gone.
     pub(super) fn push(&mut self, payload: Payload, pins: usize) {
-        self.len += payload.len();
+        self.len += payload.len() as u32;
         match payload {
             Payload::Empty => return,
             Payload::One(slice) => self.slices.push_back((slice, 0)),
             Payload::Chain(slices) => self.slices.extend(slices.into_iter().map(|slice| (slice, 0))),
         }
+        // No window is so wide that this could matter.
+        let pins = u32::try_from(pins).map_or(0, |pins| pins.min(u32::MAX - self.pinned));
         self.pinned += pins;
         if let Some((_, pinned)) = self.slices.back_mut() {
-            *pinned = pins as u32;
+            *pinned = pins;
         }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Bytes of memory that it holds.
     pub(super) const fn pinned(&self) -> usize {
-        self.pinned
+        self.pinned as usize
     }
 
     /// Takes up to `limit` bytes.
@@ -57,10 +59,10 @@ impl ReceiveQueue {
             }
             left -= front.len();
             payload.push(core::mem::take(front));
-            self.pinned -= *pins as usize;
+            self.pinned -= *pins;
             self.slices.pop_front();
         }
-        self.len -= limit - left;
+        self.len -= (limit - left) as u32;
         if self.slices.is_empty() && self.slices.capacity() > KEPT {
             self.slices = VecDeque::new();
         }

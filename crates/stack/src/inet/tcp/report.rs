@@ -107,6 +107,7 @@ impl Connection {
             cwnd: window.cwnd,
             ssthresh: Some(window.ssthresh).filter(|ssthresh| *ssthresh != u32::MAX),
             in_flight: self.board.in_flight(),
+            pacing_rate: self.pacing_rate(),
             send_window: self.snd_wnd,
             receive_window: self.receive_window(),
             retransmitted: self.retransmitted,

@@ -32,6 +32,7 @@ impl Connection {
             // A peer that must wait for its acknowledgments is slow: it gets them at once for a while.
             self.quick_acks = self.quick_acks.max(1);
         }
+        self.waits_for_pace &= self.paced_until > now;
         self.overdue |= due(&mut self.deadlines.cork);
         if due(&mut self.deadlines.reorder) {
             self.on_reorder_timer(now);
