@@ -252,6 +252,7 @@ fn tcp_info_has_linuxs_layout() {
     let info = tool.option(connection, libc::IPPROTO_TCP, libc::TCP_INFO).expect("a record");
     let word = |offset: usize| u32::from_ne_bytes(*info[offset..].first_chunk().expect("four bytes"));
     assert_eq!((info.len(), info[0]), (248, 1), "TCP_ESTABLISHED");
+    assert_eq!(word(144), 0, "tcpi_notsent_bytes: all are under way");
     assert_eq!(word(16), 536, "tcpi_snd_mss: the peer named none");
     assert_eq!(word(76), 0x7fff_ffff, "tcpi_snd_ssthresh");
     assert_eq!(word(80), 11, "tcpi_snd_cwnd: one more for the segment acknowledged");

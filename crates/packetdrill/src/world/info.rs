@@ -2,11 +2,14 @@
 //!
 //! What the stack does not measure is zero, as Linux leaves what it has not measured.
 
-use rumpnet_proto::TcpState;
-use rumpnet_stack::TcpInfo;
+use std::mem::offset_of;
 
-/// Its length, up to `tcpi_total_rto_time`.
-pub(super) const LEN: usize = 248;
+use libc::tcp_info;
+use rumpnet_proto::TcpState;
+use rumpnet_stack::{TcpInfo, TcpQueues};
+
+/// Its length, up to `tcpi_total_rto_time`; what came later is about what we do not have.
+pub(super) const LEN: usize = offset_of!(tcp_info, tcpi_received_ce);
 /// The threshold while there was no congestion (TCP_INFINITE_SSTHRESH).
 const NO_THRESHOLD: u32 = 0x7fff_ffff;
 /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
@@ -43,7 +46,7 @@ pub const fn state_number(state: TcpState) -> u8 {
 }
 
 /// Of a connection; windows in segments and times in microseconds, as Linux has them.
-pub fn info_record(info: &TcpInfo) -> [u8; LEN] {
+pub fn info_record(info: &TcpInfo, queues: TcpQueues) -> [u8; LEN] {
     let path = &info.path;
     let mss = path.mss.max(1);
     let micros = |nanos: u64| (nanos / 1000) as u32;
@@ -51,21 +54,30 @@ pub fn info_record(info: &TcpInfo) -> [u8; LEN] {
     let agreed = [path.timestamps, path.sack, scaled];
     let options = OPTIONS.iter().zip(agreed).filter(|(_, agreed)| *agreed).fold(0, |all, (bit, _)| all | bit);
     let mut record = Record([0; LEN]);
-    record.byte(0, state_number(info.state));
-    record.byte(5, options);
-    // Two fields of four bits, the first in the lower ones where the lower byte comes first.
+    record.byte(offset_of!(tcp_info, tcpi_state), state_number(info.state));
+    record.byte(offset_of!(tcp_info, tcpi_options), options);
+    // Two fields of four bits behind it, the first in the lower ones where the lower byte comes first.
     let (sent, received) = path.window_scale;
-    record.byte(6, if cfg!(target_endian = "little") { sent | received << 4 } else { sent << 4 | received });
-    record.word(8, micros(path.rto_ns));
-    record.word(16, path.mss);
-    record.word(24, path.in_flight.div_ceil(mss));
-    record.word(68, path.rtt_ns.map_or(0, |(smoothed, _)| micros(smoothed)));
-    record.word(72, path.rtt_ns.map_or(0, |(_, variation)| micros(variation)));
-    record.word(76, path.ssthresh.map_or(NO_THRESHOLD, |ssthresh| ssthresh / mss));
-    record.word(80, path.cwnd / mss);
-    record.word(100, path.retransmitted as u32);
-    record.word(228, path.send_window);
-    record.word(232, path.receive_window);
+    record.byte(
+        offset_of!(tcp_info, tcpi_options) + 1,
+        if cfg!(target_endian = "little") { sent | received << 4 } else { sent << 4 | received },
+    );
+    record.word(offset_of!(tcp_info, tcpi_rto), micros(path.rto_ns));
+    record.word(offset_of!(tcp_info, tcpi_snd_mss), path.mss);
+    record.word(offset_of!(tcp_info, tcpi_unacked), path.in_flight.div_ceil(mss));
+    record.word(offset_of!(tcp_info, tcpi_rtt), path.rtt_ns.map_or(0, |(smoothed, _)| micros(smoothed)));
+    record.word(offset_of!(tcp_info, tcpi_rttvar), path.rtt_ns.map_or(0, |(_, variation)| micros(variation)));
+    record.word(
+        offset_of!(tcp_info, tcpi_snd_ssthresh),
+        path.ssthresh.map_or(NO_THRESHOLD, |ssthresh| ssthresh / mss),
+    );
+    record.word(offset_of!(tcp_info, tcpi_snd_cwnd), path.cwnd / mss);
+    record.word(offset_of!(tcp_info, tcpi_total_retrans), path.retransmitted as u32);
+    record.word(offset_of!(tcp_info, tcpi_notsent_bytes), queues.unsent as u32);
+    record.word(offset_of!(tcp_info, tcpi_dsack_dups), path.duplicates);
+    record.word(offset_of!(tcp_info, tcpi_reord_seen), path.reordering.into());
+    record.word(offset_of!(tcp_info, tcpi_snd_wnd), path.send_window);
+    record.word(offset_of!(tcp_info, tcpi_rcv_wnd), path.receive_window);
     record.0
 }
 

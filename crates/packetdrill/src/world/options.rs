@@ -185,10 +185,11 @@ impl World {
         let Endpoint::Tcp(id) = endpoint else { return Err(NO_SUCH_OPTION) };
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) {
             let state = if listening { TcpState::Listen } else { TcpState::Closed };
+            let queues = self.stack.tcp_queues(id)?;
             return Ok(self
                 .stack
                 .tcp_info(id)
-                .map_or_else(|_| info::of_state(state), |told| info::info_record(&told))
+                .map_or_else(|_| info::of_state(state), |told| info::info_record(&told, queues))
                 .to_vec());
         }
         self.tcp_setting(id, level, name)

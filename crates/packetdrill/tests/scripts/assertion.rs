@@ -3,6 +3,9 @@
 //! The tool gives such lines to Python with the fields of TCP_INFO as variables, and so may have only those. Comparisons in `//:` comments are ours
 //! alone, and may have our counters and drop reasons too, and what has no field: sockets, queues, windows in bytes.
 
+use std::mem::offset_of;
+
+use libc::tcp_info;
 use rumpnet_packetdrill::{World, state_number};
 use rumpnet_proto::{Counter, DropReason, TcpState};
 use rumpnet_stack::{SocketId, TcpInfo};
@@ -103,7 +106,8 @@ fn value(term: &Term, world: &mut World, subject: &Subject) -> Result<i64, Strin
                 let socket = subject.socket.ok_or("there is no connection to ask")?;
                 let info =
                     world.stack().tcp_info(socket).map_err(|error| format!("{error} from the connection"))?;
-                rumpnet_packetdrill::info_record(&info).to_vec()
+                rumpnet_packetdrill::info_record(&info, world.stack().tcp_queues(socket).unwrap_or_default())
+                    .to_vec()
             }
         };
         return Ok(place.read(&record));
@@ -169,17 +173,20 @@ impl Place {
 }
 
 /// Fields that the stack measures.
-const FIELDS: [(&str, Place); 10] = [
-    ("tcpi_state", Place::Byte(0)),
-    ("tcpi_options", Place::Byte(5)),
-    ("tcpi_rto", Place::Word(8)),
-    ("tcpi_snd_mss", Place::Word(16)),
-    ("tcpi_unacked", Place::Word(24)),
-    ("tcpi_rtt", Place::Word(68)),
-    ("tcpi_rttvar", Place::Word(72)),
-    ("tcpi_snd_ssthresh", Place::Word(76)),
-    ("tcpi_snd_cwnd", Place::Word(80)),
-    ("tcpi_total_retrans", Place::Word(100)),
+const FIELDS: [(&str, Place); 13] = [
+    ("tcpi_state", Place::Byte(offset_of!(tcp_info, tcpi_state))),
+    ("tcpi_options", Place::Byte(offset_of!(tcp_info, tcpi_options))),
+    ("tcpi_rto", Place::Word(offset_of!(tcp_info, tcpi_rto))),
+    ("tcpi_snd_mss", Place::Word(offset_of!(tcp_info, tcpi_snd_mss))),
+    ("tcpi_unacked", Place::Word(offset_of!(tcp_info, tcpi_unacked))),
+    ("tcpi_rtt", Place::Word(offset_of!(tcp_info, tcpi_rtt))),
+    ("tcpi_rttvar", Place::Word(offset_of!(tcp_info, tcpi_rttvar))),
+    ("tcpi_snd_ssthresh", Place::Word(offset_of!(tcp_info, tcpi_snd_ssthresh))),
+    ("tcpi_snd_cwnd", Place::Word(offset_of!(tcp_info, tcpi_snd_cwnd))),
+    ("tcpi_notsent_bytes", Place::Word(offset_of!(tcp_info, tcpi_notsent_bytes))),
+    ("tcpi_dsack_dups", Place::Word(offset_of!(tcp_info, tcpi_dsack_dups))),
+    ("tcpi_reord_seen", Place::Word(offset_of!(tcp_info, tcpi_reord_seen))),
+    ("tcpi_total_retrans", Place::Word(offset_of!(tcp_info, tcpi_total_retrans))),
 ];
 
 const STATES: [(&str, TcpState); 11] = [
