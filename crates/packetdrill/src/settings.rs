@@ -93,6 +93,19 @@ impl Settings {
             "net.ipv4.icmp_echo_ignore_broadcasts" => {
                 config.icmp_broadcast_echo = in_range(value, 0, 1).ok_or_else(wrong)? == 0;
             }
+            "net.ipv4.tcp_rmem" => {
+                // The ceiling of receive buffers is a constant here.
+                let [_, default, _] =
+                    spaces(value).filter(|[.., most]| *most == RECEIVE_CEILING).ok_or_else(wrong)?;
+                config.tcp_receive_bytes = default;
+            }
+            "net.ipv4.tcp_wmem" => {
+                let [_, default, most] = spaces(value).ok_or_else(wrong)?;
+                (config.tcp_send_bytes, config.tcp_send_most_bytes) = (default, most);
+            }
+            "net.ipv4.conf.all.accept_redirects" => {
+                config.accept_redirects = in_range(value, 0, 1).ok_or_else(wrong)? == 1;
+            }
             "net.ipv4.tcp_congestion_control" if value == "cubic" => {}
             _ => {
                 let known = AS_IT_IS.iter().find(|(known, _)| *known == name);
@@ -106,6 +119,18 @@ impl Settings {
 
 fn in_range(value: &str, least: i64, greatest: i64) -> Option<i64> {
     value.parse().ok().filter(|value| (least..=greatest).contains(value))
+}
+
+/// The most that a receive buffer grows to.
+const RECEIVE_CEILING: u32 = 16 * 1024 * 1024;
+
+/// `4096 131072 16777216`: the least, the first and the most bytes of a buffer, none less than the one before.
+fn spaces(value: &str) -> Option<[u32; 3]> {
+    let numbers: Option<Vec<u32>> = value
+        .split_whitespace()
+        .map(|number| in_range(number, 2048, 1 << 26).map(|number| number as u32))
+        .collect();
+    <[u32; 3]>::try_from(numbers?).ok().filter(|numbers| numbers.is_sorted())
 }
 
 fn prefix(value: &str) -> Option<(Ipv4Addr, u8)> {
@@ -124,6 +149,11 @@ mod tests {
         assert_eq!(settings.local, (Ipv4Addr::new(10, 1, 2, 3), 8));
         assert_eq!((settings.gateway, settings.mtu), (Ipv4Addr::new(10, 0, 0, 1), 9000));
         assert!(settings.config.tcp_ecn && settings.seed == 7);
+        let buffers =
+            "sysctl:net.ipv4.tcp_rmem=4096 131072 16777216,sysctl:net.ipv4.tcp_wmem=4096 16384 4194304";
+        let config = Settings::parse(buffers).expect("good flags").config;
+        let sizes = (config.tcp_receive_bytes, config.tcp_send_bytes, config.tcp_send_most_bytes);
+        assert_eq!(sizes, (131_072, 16_384, 4_194_304));
         assert_eq!(Settings::parse("").expect("none").local.0, Ipv4Addr::new(192, 168, 0, 1));
     }
 
@@ -136,6 +166,8 @@ mod tests {
             ("mtu=67", "no value of `mtu`"),
             ("sysctl:net.ipv4.tcp_sack=0", "`net.ipv4.tcp_sack` cannot be `0` here"),
             ("sysctl:net.ipv4.tcp_ecn=0", "`net.ipv4.tcp_ecn` cannot be `0` here"),
+            ("sysctl:net.ipv4.tcp_rmem=4096 131072 6291456", "`net.ipv4.tcp_rmem` cannot be"),
+            ("sysctl:net.ipv4.tcp_wmem=4096 2048 8192", "`net.ipv4.tcp_wmem` cannot be"),
             ("sysctl:net.ipv4.tcp_magic=1", "no variable `net.ipv4.tcp_magic`"),
         ] {
             let error = Settings::parse(flags).expect_err(flags);
