@@ -145,6 +145,11 @@ fn patience_ends_as_scripts_say() {
 }
 
 #[test]
+fn options_of_sockets_do_as_scripts_say() {
+    run("socket_options");
+}
+
+#[test]
 fn icmp_errors_are_believed_as_scripts_say() {
     run("icmp");
 }

@@ -41,8 +41,8 @@ pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
 pub use rumpnet_sockets::{Interest, Meta, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings, Undelivered,
-    buffer, time,
+    Absent, Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings,
+    Tuning, Undelivered, buffer, time,
 };
 pub use rumpnet_wire as wire;
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumpnet::{Kernel, TcpListener, TcpStream, proto::Counter};
+use rumpnet::{Kernel, TcpListener, TcpOption, TcpStream, proto::Counter};
 use rumpnet_host::namespace::enter_own_network;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -227,7 +227,7 @@ fn closing_waits_for_a_peer_of_the_host_as_long_as_it_was_told_to() {
     let connect = |span| {
         let mut ours = TcpStream::connect(&kernel, "10.0.0.1:80").expect("it listens");
         ours.set_linger(Some(span)).expect("open");
-        ours.set_nodelay(true).expect("open");
+        ours.set_option(TcpOption::SendBuffer(8_000_000)).expect("open");
         let (theirs, _) = host.accept().expect("connected");
         ours.write_all(&[7; 3_000_000]).expect("room");
         (ours, theirs)

@@ -56,7 +56,7 @@ pub use world::World;
 pub use rumpnet_proto as proto;
 pub use rumpnet_sockets::{Meta, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, buffer,
+    Absent, Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, Tuning, buffer,
 };
 pub use rumpnet_wire as wire;
 

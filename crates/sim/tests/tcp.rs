@@ -9,7 +9,7 @@ use std::{
 };
 
 use rumpnet_sim::{
-    Config, TcpListener, TcpOption, TcpSocket, TcpStream, Verdict, future, now,
+    Absent, Config, TcpListener, TcpOption, TcpSocket, TcpStream, Verdict, future, now,
     proto::{Counter, DropReason, TcpState},
     scenario, sleep,
     wire::{
@@ -391,6 +391,9 @@ fn options_are_kept_and_impossible_ones_refused() {
         for time in [Some(Duration::from_secs(1)), None, Some(Duration::ZERO)] {
             client.set_linger(time).expect("open");
             assert_eq!(client.linger().expect("open"), time);
+        }
+        for absent in Absent::ALL {
+            client.set_option(TcpOption::Absent(*absent)).expect_err("not here");
         }
         let error = client.set_option(TcpOption::Reno(true)).expect_err("too late");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -122,6 +122,7 @@ fn closing_waits_for_the_peer_as_long_as_it_was_told_to() {
         let (mut client, server) = connected(&pair);
         server.set_option(TcpOption::ReceiveBuffer(2048)).expect("open");
         client.set_linger(Some(Duration::from_secs(2))).expect("open");
+        client.set_option(TcpOption::SendBuffer(8_000_000)).expect("open");
         client.write_all(&vec![7; 4_000_000]).expect("room");
         let span = taken(world, || drop(client));
         assert_eq!(span, Duration::from_secs(2), "nobody reads");

@@ -42,7 +42,7 @@ pub use config::{Config, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
 pub use inet::tcp::{
-    Flow, Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Undelivered,
+    Absent, Flow, Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Tuning, Undelivered,
 };
 pub use inet::{neighbor, prefix};
 pub use link::port::{Offloads, PortConfig};

@@ -3,7 +3,7 @@
 //! An option that the stack does not have is refused with ENOPROTOOPT.
 
 use rumpnet_proto::TcpState;
-use rumpnet_stack::{Endpoint, SocketId, SocketOption, TcpOption, TcpSettings, time::Duration};
+use rumpnet_stack::{Absent, Endpoint, SocketId, SocketOption, TcpOption, TcpSettings, time::Duration};
 
 use super::{World, descriptor::Object, info};
 use crate::refusal::{Answer, Refusal};
@@ -41,6 +41,11 @@ fn int(value: &[u8]) -> Answer<i32> {
 /// A positive `int`.
 fn positive(value: &[u8]) -> Answer<u32> {
     u32::try_from(int(value)?).ok().filter(|number| *number > 0).ok_or(Refusal::INVALID)
+}
+
+/// An `int` that is not negative.
+fn size(value: &[u8]) -> Answer<u32> {
+    u32::try_from(int(value)?).map_err(|_| Refusal::INVALID)
 }
 
 fn byte(value: &[u8]) -> Answer<u8> {
@@ -102,10 +107,31 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
             match &value[..end] {
                 b"reno" => TcpOption::Reno(true),
                 b"cubic" => TcpOption::Reno(false),
+                b"bbr" => TcpOption::Absent(Absent::Bbr),
                 _ => return Err(Refusal(libc::ENOENT)),
             }
         }
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT) => TcpOption::BindAny(int(value)? != 0),
+        (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => TcpOption::ReceiveLowWater(size(value)?),
+        (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => {
+            TcpOption::MaxSegment(u16::try_from(int(value)?).map_err(|_| Refusal::INVALID)?)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => TcpOption::SynCount(byte(value)?),
+        (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) => {
+            TcpOption::DeferAccept(Duration::from_secs(int(value)?.max(0) as u64))
+        }
+        (libc::IPPROTO_TCP, libc::TCP_LINGER2) => TcpOption::FinWait(match int(value)? {
+            // Zero is the default; less is not at all.
+            0 => Duration::from_secs(60),
+            seconds => Duration::from_secs(seconds.max(0) as u64),
+        }),
+        (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => TcpOption::WindowClamp(size(value)?),
+        (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => TcpOption::QuickAck(int(value)? != 0),
+        (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => TcpOption::UnsentLowWater(size(value)?),
+        (libc::IPPROTO_TCP, libc::TCP_FASTOPEN | libc::TCP_FASTOPEN_CONNECT) => {
+            TcpOption::Absent(Absent::FastOpen)
+        }
+        (libc::IPPROTO_TCP, libc::TCP_MD5SIG) => TcpOption::Absent(Absent::Md5Signature),
         (libc::IPPROTO_IP, libc::IP_TTL) => TcpOption::Ttl(byte(value)?),
         (libc::IPPROTO_IP, libc::IP_TOS) => TcpOption::Tos(byte(value)?),
         _ => return Err(NO_SUCH_OPTION),
@@ -221,6 +247,12 @@ impl World {
             (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => {
                 self.stack.tcp_info(id).map_or(536, |told| told.path.mss as i32)
             }
+            (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => settings.tuning.receive_low_water as i32,
+            (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => settings.tuning.syn_count.into(),
+            (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) => settings.tuning.defer_span().as_secs() as i32,
+            (libc::IPPROTO_TCP, libc::TCP_LINGER2) => settings.tuning.fin_wait_secs as i32,
+            (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => settings.tuning.window_clamp as i32,
+            (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => settings.tuning.unsent_low_water as i32,
             (libc::IPPROTO_IP, libc::IP_TTL) => settings.ttl.into(),
             (libc::IPPROTO_IP, libc::IP_TOS) => settings.tos.into(),
             _ => return Err(NO_SUCH_OPTION),

@@ -380,7 +380,7 @@ impl Connection {
     /// When what is sent now is to be sent again, or the user's patience ends.
     pub(super) fn retransmission_deadline(&self, now: Instant) -> Instant {
         let due = now + self.rtt.rto();
-        let patience = self.settings.user_timeout.map(|limit| (self.waiting_since + limit).max(now));
+        let patience = self.settings.user_timeout().map(|limit| (self.waiting_since + limit).max(now));
         patience.map_or(due, |end| due.min(end))
     }
 }

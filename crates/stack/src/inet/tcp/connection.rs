@@ -19,6 +19,7 @@ use super::{
     scoreboard::Scoreboard,
     segment::SegmentOptions,
     send_queue::SendQueue,
+    tuning::Tuning,
     undo::{Ground, Undo},
     urgent::Mark,
 };
@@ -91,20 +92,35 @@ impl Deadlines {
     }
 }
 
+/// A span as options keep it: in milliseconds, rounded up, so that only nothing is nothing; 49 days at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Millis(u32);
+
+impl Millis {
+    pub(super) fn of(span: Duration) -> Self {
+        Self(u32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
+    }
+
+    pub(super) const fn span(self) -> Duration {
+        Duration::from_millis(self.0 as u64)
+    }
+}
+
 /// Options that a user sets, and that an accepted connection inherits from its listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) no_delay: bool,
     pub(crate) cork: bool,
     pub(crate) keepalive: bool,
-    pub(crate) keepalive_idle: Duration,
-    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_idle: Millis,
+    pub(crate) keepalive_interval: Millis,
     pub(crate) keepalive_count: u8,
-    pub(crate) user_timeout: Option<Duration>,
+    /// TCP_USER_TIMEOUT; none if zero.
+    pub(crate) user_timeout: Millis,
     /// SO_OOBINLINE: the urgent byte stays in the stream.
     pub(crate) urgent_inline: bool,
     /// SO_LINGER: how long closing waits; for no time it resets.
-    pub(crate) linger: Option<Duration>,
+    pub(crate) linger_ms: u32,
     pub(crate) ttl: Option<NonZeroU8>,
     pub(crate) tos: u8,
     pub(crate) receive_limit: u32,
@@ -123,9 +139,26 @@ pub(crate) struct Settings {
     pub(crate) bind_any: bool,
     /// Who may share its address.
     pub(crate) reuse: Reuse,
+    pub(crate) tuning: Tuning,
 }
 
 impl Settings {
+    /// The value of `linger_ms` that stands for none.
+    pub(super) const NO_LINGER: u32 = u32::MAX;
+
+    pub(super) fn user_timeout(&self) -> Option<Duration> {
+        Some(self.user_timeout.span()).filter(|span| !span.is_zero())
+    }
+
+    pub(super) fn linger(&self) -> Option<Duration> {
+        let set = self.linger_ms != Self::NO_LINGER;
+        set.then(|| Duration::from_millis(self.linger_ms.into()))
+    }
+
+    pub(super) fn set_linger(&mut self, span: Option<Duration>) {
+        self.linger_ms = span.map_or(Self::NO_LINGER, |span| Millis::of(span).0.min(Self::NO_LINGER - 1));
+    }
+
     /// What sysctl(8) may have changed since the last socket was opened.
     pub(super) fn follow(&mut self, config: &Config) {
         self.receive_limit = config.tcp_receive_bytes;
@@ -182,6 +215,8 @@ pub(crate) struct Connection {
     /// Payload bytes of a full segment.
     pub(super) mss: u32,
     pub(super) queue: SendQueue,
+    /// The last acknowledgment of the handshake has come, and data is waited for.
+    pub(super) deferred: bool,
     /// More was promised to follow, as if corked.
     pub(super) more: bool,
     /// The end of what is urgent of it (SND.UP).
@@ -281,7 +316,7 @@ impl Connection {
         path_mtu: u32,
         now: Instant,
     ) -> Self {
-        let mss = path_mtu.saturating_sub(HEADERS).max(u32::from(DEFAULT_MSS).min(64));
+        let mss = settings.tuning.segment_on(path_mtu).max(u32::from(DEFAULT_MSS).min(64));
         let congestion = Algorithm::named(if settings.reno { "reno" } else { "cubic" }, mss);
         Self {
             local,
@@ -313,6 +348,7 @@ impl Connection {
             snd_sml: iss,
             mss,
             queue: SendQueue::default(),
+            deferred: false,
             more: false,
             snd_up: None,
             fin_wanted: false,
@@ -353,7 +389,7 @@ impl Connection {
             silent_until: Instant::ZERO,
             quick_acks: 16,
             received: ReceiveQueue::default(),
-            receive_limit: settings.receive_limit,
+            receive_limit: settings.receive_limit.min(settings.tuning.window_clamp),
             opened: if settings.receive_fixed { u32::MAX } else { 0 },
             reassembly: None,
             urgent: None,
@@ -400,7 +436,7 @@ impl Connection {
     /// Follows the path's MTU: a segment fits it with its options, and the peer's MSS.
     pub(super) fn settle_mss(&mut self, path_mtu: u32) {
         let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
-        let fits = path_mtu.saturating_sub(HEADERS).min(self.peer_mss.into());
+        let fits = self.settings.tuning.segment_on(path_mtu).min(self.peer_mss.into());
         self.mss = fits.saturating_sub(options).max(32);
     }
 
@@ -476,10 +512,10 @@ impl Connection {
         let dead = self.state == State::Closed;
         let room = self.has_room_to_write(self.send_limit());
         Readiness {
-            readable: connected && (self.readable_len() > 0 || self.is_at_end())
+            readable: connected && (self.has_enough() || self.is_at_end()) || dead || self.error.is_some(),
+            writable: connected && (room && self.has_sent_enough() || !self.may_send())
                 || dead
                 || self.error.is_some(),
-            writable: connected && (room || !self.may_send()) || dead || self.error.is_some(),
             error: self.error.is_some(),
             closed: dead,
             urgent: self.has_urgent(),

@@ -131,6 +131,9 @@ impl Connection {
             if !good {
                 return Verdict::Reset(DropReason::TcpAckUnacceptable);
             }
+            if self.settings.tuning.defer_accept > 0 && self.defers(segment) {
+                return Verdict::Accepted;
+            }
             self.state = State::Established;
             self.syn_due = false;
             self.snd_wnd = u32::from(segment.window) << self.snd_wscale;
@@ -286,7 +289,7 @@ impl Connection {
                 self.state = State::FinWait2;
                 if self.orphan {
                     // Nobody waits for the peer's FIN but we ourselves (tcp(7), tcp_fin_timeout).
-                    self.deadlines.end = Some(now + TIME_WAIT);
+                    self.deadlines.end = Some(self.fin_wait_end(now));
                 }
             }
             State::Closing => self.begin_time_wait(now),

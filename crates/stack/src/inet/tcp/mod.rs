@@ -34,6 +34,7 @@ pub(crate) mod segment;
 mod send_queue;
 mod tenancy;
 mod timers;
+mod tuning;
 mod undo;
 mod urgent;
 mod user;
@@ -61,7 +62,7 @@ use crate::{
     time::{Duration, Instant},
 };
 use chores::Chores;
-use connection::Connection;
+use connection::{Connection, Millis};
 use demux::{Demux, Pair};
 use flow::Held;
 use input::Verdict;
@@ -73,8 +74,9 @@ use segment::{Outline, Segment};
 pub(crate) use connection::{Settings, State};
 pub use drain::{Resets, Undelivered};
 pub use flow::Flow;
-pub use options::{TcpOption, TcpSettings};
+pub use options::{Absent, TcpOption, TcpSettings};
 pub use report::{TcpInfo, TcpQueues};
+pub use tuning::Tuning;
 pub use user::{SendMode, Shutdown};
 
 /// Challenges sent in a second (RFC 5961 section 7): so many and, at random, up to as many again and once more, because a stranger
@@ -130,12 +132,12 @@ impl Tcp {
                 no_delay: false,
                 cork: false,
                 keepalive: false,
-                keepalive_idle: Duration::from_secs(7200),
-                keepalive_interval: Duration::from_secs(75),
+                keepalive_idle: Millis::of(Duration::from_secs(7200)),
+                keepalive_interval: Millis::of(Duration::from_secs(75)),
                 keepalive_count: 9,
-                user_timeout: None,
+                user_timeout: Millis::of(Duration::ZERO),
                 urgent_inline: false,
-                linger: None,
+                linger_ms: Settings::NO_LINGER,
                 ttl: None,
                 tos: 0,
                 receive_limit: config.tcp_receive_bytes,
@@ -148,6 +150,7 @@ impl Tcp {
                 ecn: config.tcp_ecn,
                 bind_any: false,
                 reuse: Reuse::default(),
+                tuning: Tuning::DEFAULT,
             },
         }
     }
@@ -484,6 +487,10 @@ impl Tcp {
         let (outline, payload) = connection.build(now, transmission);
         let (ttl, tos) =
             (connection.settings.ttl.map(NonZeroU8::get), connection.type_of_service(transmission));
+        let told = connection.settings.tuning.unsent_low_water != u32::MAX && connection.has_sent_enough();
+        if told {
+            self.tell(key);
+        }
         if let output::Transmission::Data { again: true, .. } = transmission {
             cx.count(Counter::TcpRetransmitted);
         }

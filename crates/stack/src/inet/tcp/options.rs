@@ -4,7 +4,12 @@ use core::num::NonZeroU8;
 
 use rumpnet_proto::Errno;
 
-use super::{Socket, Tcp, connection::Connection, pacing::UNLIMITED};
+use super::{
+    Socket, Tcp,
+    connection::{Connection, Millis},
+    pacing::UNLIMITED,
+    tuning::Tuning,
+};
 use crate::{context::Context, inet::Inet, link::Link, slab::Key, time::Duration};
 
 /// An option of a TCP socket, with its value.
@@ -24,6 +29,24 @@ pub enum TcpOption {
     KeepCount(u8),
     /// TCP_USER_TIMEOUT; zero is the system's own.
     UserTimeout(Duration),
+    /// TCP_MAXSEG: payload bytes of a segment at most, both ways, 88 to 32,767; 0 is what the link carries. A connection's can only be lowered.
+    MaxSegment(u16),
+    /// TCP_SYNCNT: how often a SYN is repeated, 1 to 127.
+    SynCount(u8),
+    /// TCP_DEFER_ACCEPT: for how long an accepted connection waits for its first data before it is given to the listener's user.
+    DeferAccept(Duration),
+    /// TCP_LINGER2: how long a closed connection waits for the peer's FIN, 120 s at most.
+    FinWait(Duration),
+    /// TCP_WINDOW_CLAMP: the greatest window to be advertised, in bytes.
+    WindowClamp(u32),
+    /// TCP_QUICKACK: the next segments are acknowledged at once, or not; ENOTCONN without a connection.
+    QuickAck(bool),
+    /// TCP_NOTSENT_LOWAT: writable only while fewer bytes are unsent; 0 takes it back.
+    UnsentLowWater(u32),
+    /// SO_RCVLOWAT: readable only when so many bytes have come. A receive call that finds fewer answers EAGAIN.
+    ReceiveLowWater(u32),
+    /// What is not there: ENOPROTOOPT.
+    Absent(Absent),
     /// SO_OOBINLINE: urgent data stays in the stream.
     UrgentInline(bool),
     /// SO_LINGER: how long closing waits for the peer to have everything; with no time it resets the connection.
@@ -46,6 +69,35 @@ pub enum TcpOption {
     ReuseAddress(bool),
     /// SO_REUSEPORT: whether others that say so too may be bound where it is, and share its connections.
     ReusePort(bool),
+}
+
+/// Options of other systems that are refused with ENOPROTOOPT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// TCP_CONGESTION of `bbr`.
+    Bbr,
+    /// Accurate ECN (RFC 9768).
+    AccurateEcn,
+    /// TCP_FASTOPEN, TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_KEY (RFC 7413).
+    FastOpen,
+    /// IP_MTU_DISCOVER of IP_PMTUDISC_PROBE, and probing by packets (RFC 4821, RFC 8899).
+    PathMtuProbing,
+    /// TCP_MD5SIG (RFC 2385).
+    Md5Signature,
+    /// TCP_AO_ADD_KEY and its kin (RFC 5925).
+    AuthenticationOption,
+}
+
+impl Absent {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Bbr,
+        Self::AccurateEcn,
+        Self::FastOpen,
+        Self::PathMtuProbing,
+        Self::Md5Signature,
+        Self::AuthenticationOption,
+    ];
 }
 
 /// The options in force on a socket.
@@ -85,6 +137,10 @@ pub struct TcpSettings {
     pub reuse_address: bool,
     /// SO_REUSEPORT.
     pub reuse_port: bool,
+    /// What few set.
+    pub tuning: Tuning,
+    /// Whether it listens (SO_ACCEPTCONN).
+    pub listening: bool,
 }
 
 /// The least buffer that a socket may be given.
@@ -115,12 +171,14 @@ impl Tcp {
             TcpOption::NoDelay(on) => settings.no_delay = on,
             TcpOption::Cork(on) => settings.cork = on,
             TcpOption::KeepAlive(on) => settings.keepalive = on,
-            TcpOption::KeepIdle(span) if !span.is_zero() => settings.keepalive_idle = span,
-            TcpOption::KeepInterval(span) if !span.is_zero() => settings.keepalive_interval = span,
+            TcpOption::KeepIdle(span) if !span.is_zero() => settings.keepalive_idle = Millis::of(span),
+            TcpOption::KeepInterval(span) if !span.is_zero() => {
+                settings.keepalive_interval = Millis::of(span)
+            }
             TcpOption::KeepCount(count) if count > 0 => settings.keepalive_count = count,
-            TcpOption::UserTimeout(span) => settings.user_timeout = Some(span).filter(|span| !span.is_zero()),
+            TcpOption::UserTimeout(span) => settings.user_timeout = Millis::of(span),
             TcpOption::UrgentInline(on) => settings.urgent_inline = on,
-            TcpOption::Linger(span) => settings.linger = span,
+            TcpOption::Linger(span) => settings.set_linger(span),
             TcpOption::Ttl(ttl) if ttl > 0 => settings.ttl = NonZeroU8::new(ttl),
             TcpOption::Tos(tos) => settings.tos = tos,
             TcpOption::ReceiveBuffer(bytes) => {
@@ -135,10 +193,16 @@ impl Tcp {
             TcpOption::BindAny(on) if unbound => settings.bind_any = on,
             TcpOption::MaxPacingRate(rate) if rate > 0 => settings.max_pacing_rate = rate,
             TcpOption::Reno(on) if !connected => settings.reno = on,
-            _ => return Err(Errno::Inval),
+            TcpOption::Reno(_) | TcpOption::BindAny(_) => return Err(Errno::Inval),
+            TcpOption::QuickAck(_) if connected => {}
+            TcpOption::QuickAck(_) => return Err(Errno::NotConn),
+            other => settings.tuning.set(other)?,
         }
         if let Some(connection) = self.connection_mut(key) {
-            connection.receive_limit = connection.receive_limit.max(connection.settings.receive_limit);
+            let settings = &connection.settings;
+            connection.receive_limit =
+                connection.receive_limit.max(settings.receive_limit).min(settings.tuning.window_clamp);
+            connection.follow_tuning(option);
             connection.arm_keepalive();
             self.settle(cx, link, inet, key);
         }
@@ -158,12 +222,12 @@ impl Tcp {
             no_delay: settings.no_delay,
             cork: settings.cork,
             keepalive: settings.keepalive,
-            keepalive_idle: settings.keepalive_idle,
-            keepalive_interval: settings.keepalive_interval,
+            keepalive_idle: settings.keepalive_idle.span(),
+            keepalive_interval: settings.keepalive_interval.span(),
             keepalive_count: settings.keepalive_count,
-            user_timeout: settings.user_timeout,
+            user_timeout: settings.user_timeout(),
             urgent_inline: settings.urgent_inline,
-            linger: settings.linger,
+            linger: settings.linger(),
             ttl: settings.ttl.map_or(cx.config.ttl, NonZeroU8::get),
             tos: settings.tos,
             receive_buffer: connection.map_or(settings.receive_limit, |found| found.receive_limit),
@@ -172,6 +236,8 @@ impl Tcp {
             reno: settings.reno,
             reuse_address: settings.reuse.address(),
             reuse_port: settings.reuse.port(),
+            tuning: settings.tuning,
+            listening: matches!(self.sockets.value(key), Some(Socket::Listener(_))),
         })
     }
 }

@@ -72,7 +72,7 @@ impl Connection {
     fn determine_tail_probe(&self) -> Option<Transmission> {
         let last = self.board.last().filter(|_| self.tail_probe)?;
         let size = self.segment_size();
-        let unsent = if self.fin_sent { 0 } else { self.queue_end() - self.snd_nxt };
+        let unsent = self.unsent();
         let len = unsent.min(size);
         if len > 0 && len <= self.send_window_left() {
             let fin = self.fin_wanted && len == unsent;
@@ -177,6 +177,11 @@ impl Connection {
             return self.overdue;
         }
         self.settings.no_delay || self.board.is_empty() || self.snd_sml.is_at_or_before(self.snd_una)
+    }
+
+    /// Bytes that were never sent.
+    pub(super) fn unsent(&self) -> u32 {
+        if self.fin_sent { 0 } else { self.queue_end() - self.snd_nxt }
     }
 
     /// Whether data waits that was never sent.

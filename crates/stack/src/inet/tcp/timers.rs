@@ -9,8 +9,6 @@ use super::{
 };
 use crate::time::{Duration, Instant};
 
-/// Retransmissions of a SYN before a user is told (tcp_syn_retries); the last wait ends after 127 s.
-const SYN_RETRIES: u8 = 6;
 /// Retransmissions of a SYN-ACK (tcp_synack_retries).
 const SYN_ACK_RETRIES: u8 = 5;
 /// Retransmissions of data (tcp_retries2).
@@ -84,7 +82,7 @@ impl Connection {
         }
         self.deadlines.retransmit = Some(self.retransmission_deadline(now));
         if matches!(self.state, State::SynSent | State::SynReceived) {
-            self.syn_due = true;
+            self.syn_due = self.repeats_syn();
             return;
         }
         self.lose_everything(now);
@@ -120,7 +118,7 @@ impl Connection {
 
     fn has_given_up(&self, now: Instant) -> bool {
         let limit = match self.state {
-            State::SynSent => SYN_RETRIES,
+            State::SynSent => self.settings.tuning.syn_count,
             State::SynReceived => SYN_ACK_RETRIES,
             _ if self.orphan => ORPHAN_RETRIES,
             _ => RETRIES,
@@ -129,7 +127,7 @@ impl Connection {
     }
 
     fn is_out_of_patience(&self, now: Instant) -> bool {
-        self.settings.user_timeout.is_some_and(|limit| now - self.waiting_since >= limit)
+        self.settings.user_timeout().is_some_and(|limit| now - self.waiting_since >= limit)
     }
 
     /// A peer whose window stays closed is patient company, but an orphan's is not waited for without end.
@@ -145,8 +143,8 @@ impl Connection {
             return;
         }
         let idle = now - self.last_heard;
-        if idle < self.settings.keepalive_idle {
-            self.deadlines.keepalive = Some(self.last_heard + self.settings.keepalive_idle);
+        if idle < self.settings.keepalive_idle.span() {
+            self.deadlines.keepalive = Some(self.last_heard + self.settings.keepalive_idle.span());
             return;
         }
         if self.keepalive_probes >= self.settings.keepalive_count {
@@ -154,13 +152,13 @@ impl Connection {
         }
         self.keepalive_probes += 1;
         self.keepalive_probe = true;
-        self.deadlines.keepalive = Some(now + self.settings.keepalive_interval);
+        self.deadlines.keepalive = Some(now + self.settings.keepalive_interval.span());
     }
 
     /// Keepalive begins, or ends, with its option or with the connection.
     pub(super) fn arm_keepalive(&mut self) {
         let wanted = self.settings.keepalive && matches!(self.state, State::Established | State::CloseWait);
-        self.deadlines.keepalive = wanted.then(|| self.last_heard + self.settings.keepalive_idle);
+        self.deadlines.keepalive = wanted.then(|| self.last_heard + self.settings.keepalive_idle.span());
     }
 
     /// A window that holds data back is probed in time, and a cork holds for a while only.

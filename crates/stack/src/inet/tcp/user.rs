@@ -9,7 +9,7 @@ use rumpnet_wire::tcp::{Flags, Options};
 
 use super::{
     Demux, Socket, Tcp,
-    connection::{AckDue, Connection, MAX_WINDOW, State},
+    connection::{AckDue, Connection, State},
     emit,
     listen::Listener,
     report::TcpInfo,
@@ -111,7 +111,7 @@ impl Connection {
         if now - self.drained_since < round {
             return;
         }
-        let wanted = self.drained.saturating_mul(2).min(MAX_WINDOW);
+        let wanted = self.drained.saturating_mul(2).min(self.settings.tuning.window_clamp);
         if !self.settings.receive_fixed && wanted > self.receive_limit && self.allowed == u32::MAX {
             self.receive_limit = wanted;
         }
@@ -321,7 +321,7 @@ impl Tcp {
     ) -> Result<Payload, Errno> {
         let now = cx.now;
         let connection = self.connection_for_io(key)?;
-        if connection.readable_len() > 0 {
+        if connection.has_enough() {
             let payload = connection.take_received(limit);
             connection.follow_reader(now, payload.len());
             self.account(cx, key);
@@ -338,7 +338,7 @@ impl Tcp {
     /// recv(2) with MSG_PEEK.
     pub(crate) fn peek_data(&mut self, key: Key, limit: usize) -> Result<Payload, Errno> {
         let connection = self.connection_for_io(key)?;
-        if connection.readable_len() > 0 {
+        if connection.has_enough() {
             return Ok(connection.peek_received(limit));
         }
         connection.nothing_to_read()
@@ -395,7 +395,7 @@ impl Tcp {
             Socket::Connection(connection) => match connection.state {
                 State::Closed => self.remove(cx, key),
                 State::SynSent => self.remove(cx, key),
-                _ if connection.has_unread() || connection.settings.linger == Some(Duration::ZERO) => {
+                _ if connection.has_unread() || connection.settings.linger() == Some(Duration::ZERO) => {
                     self.abort(cx, link, inet, key);
                 }
                 _ => {
@@ -403,7 +403,7 @@ impl Tcp {
                     connection.fin_wanted = true;
                     let waits = connection.state == State::FinWait2;
                     if waits {
-                        connection.deadlines.end = Some(cx.now + super::input::TIME_WAIT);
+                        connection.deadlines.end = Some(connection.fin_wait_end(cx.now));
                     }
                     self.settle(cx, link, inet, key);
                 }
@@ -415,7 +415,7 @@ impl Tcp {
     /// How long close(2) shall wait for the peer to acknowledge everything (SO_LINGER); none if it would have nothing to wait for.
     pub(crate) fn linger(&self, key: Key) -> Option<Duration> {
         let connection = self.connection(key)?;
-        let span = connection.settings.linger.filter(|span| !span.is_zero())?;
+        let span = connection.settings.linger().filter(|span| !span.is_zero())?;
         (!connection.is_drained() && !connection.has_unread()).then_some(span)
     }
 
