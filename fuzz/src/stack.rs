@@ -7,7 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rumpnet_proto::{
     AddressChange, Capabilities, CaptureOptions, Counter, EchoOptions, InterfaceFlags, LinkKind, LinkState,
-    NeighborChange, NextHop, Reply, Request, codec, RouteAttributes};
+    NeighborChange, NextHop, Reply, Request, RouteAttributes, codec,
+};
 use rumpnet_stack::{
     Config, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
     buffer::{Checksum, Frame, Received},
@@ -364,10 +365,16 @@ fn request(script: &mut Script<'_>) -> Request {
         }),
         3 => Request::DeleteNeighbor { address },
         4 => Request::FlushNeighbors { permanent: prefix_len & 1 != 0 },
-        5 => Request::AddRoute { destination: (address, prefix_len), via: NextHop::Interface(name()) , attributes: RouteAttributes::default() },
+        5 => Request::AddRoute {
+            destination: (address, prefix_len),
+            via: NextHop::Interface(name()),
+            attributes: RouteAttributes::default(),
+        },
         6 => Request::AddRoute {
             destination: (address, prefix_len),
-            via: NextHop::Gateway(script.address().into()), attributes: RouteAttributes::default() },
+            via: NextHop::Gateway(script.address().into()),
+            attributes: RouteAttributes::default(),
+        },
         7 => Request::DeleteRoute { destination: (address, prefix_len), gateway: None },
         8 => Request::SetFlags { name: name(), set: flags(prefix_len), clear: InterfaceFlags::empty() },
         9 => Request::SetFlags { name: name(), set: InterfaceFlags::empty(), clear: flags(prefix_len) },

@@ -64,6 +64,18 @@ pub fn tcp_stack(data: &[u8]) {
     world.pass(25);
 }
 
+/// Bytes of payload of the segments of a train.
+const TRAIN: usize = 300;
+
+/// A segment of the peer.
+fn segment(header: Header, mark: u8, payload: &[u8]) -> Received {
+    let network = ipv4::Header { tos: mark, ..ipv4::Header::new(THEIRS, OURS, Protocol::TCP, 0) };
+    let mut bytes = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+    let len = header.emit_packet(network, payload, &mut bytes).expect("there is room for the packet");
+    bytes.truncate(len);
+    Received::new(bytes.into(), Offload::default())
+}
+
 /// The byte of either stream at a place.
 const fn byte(place: u32) -> u8 {
     (place.wrapping_mul(2_654_435_761) >> 24) as u8
@@ -211,11 +223,23 @@ impl World {
             options,
             ..Header::new(5000, 80, flags)
         };
-        let network = ipv4::Header { tos: mark, ..ipv4::Header::new(THEIRS, OURS, Protocol::TCP, 0) };
-        let mut bytes = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
-        let len = header.emit_packet(network, &payload, &mut bytes).expect("there is room for the packet");
-        bytes.truncate(len);
-        self.stack.receive(self.now, 0, [Received::new(bytes.into(), Offload::default())]);
+        // What is long comes as a train, which is merged before TCP sees it.
+        let last = Flags::FIN | Flags::PSH;
+        let size = if flags.without(last) == Flags::ACK { TRAIN } else { usize::MAX };
+        let count = payload.len().div_ceil(size).max(1);
+        let batch: Vec<Received> = (0..count)
+            .map(|number| {
+                let start = number * size.min(payload.len());
+                let part = &payload[start..payload.len().min(start.saturating_add(size))];
+                let flags = if number + 1 == count { flags } else { flags.without(last) };
+                segment(
+                    Header { sequence: Seq(sequence.wrapping_add(start as u32)), flags, ..header },
+                    mark,
+                    part,
+                )
+            })
+            .collect();
+        self.stack.receive(self.now, 0, batch);
     }
 
     fn receive(&mut self, source: Ipv4Addr, protocol: Protocol, tos: u8, payload: &[u8]) {
