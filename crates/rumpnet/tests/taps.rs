@@ -45,7 +45,8 @@ fn is_there(name: &str) -> bool {
 
 /// Datagrams and super-frames in both directions between a kernel and a socket of the host.
 fn assert_that_datagrams_pass(kernel: &Kernel) {
-    let ours = UdpSocket::bind(kernel, "10.0.0.2:9").expect("free");
+    let ours = UdpSocket::bind(kernel, "10.0.0.2:9");
+    let ours = ours.unwrap_or_else(|error| panic!("{error}: {:?}", kernel.messages(0)));
     ours.set_read_timeout(Some(PATIENCE)).expect("not zero");
     let host = HostSocket::bind("10.0.0.1:0").expect("free");
     host.set_read_timeout(Some(PATIENCE)).expect("not zero");
