@@ -542,10 +542,14 @@ impl Stack {
         self.tcp.undrained()
     }
 
-    /// Resets a slice of all connections, and notes what peers have not acknowledged; false when all have been looked at, else it is to be called
+    /// The kernel is over: resets a slice of all connections, notes what peers have not acknowledged, and tells whoever waits at a listener or a
+    /// datagram socket with ENETDOWN; false when all have been looked at, else it is to be called
     /// again with the same progress.
     pub fn tcp_reset_some(&mut self, now: Instant, progress: &mut Resets) -> bool {
-        self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_some(cx, link, inet, progress))
+        let more = self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_some(cx, link, inet, progress));
+        let more = more || self.sockets.end_some(&mut progress.next_datagrams);
+        self.leave();
+        more
     }
 
     fn in_tcp<R>(

@@ -470,3 +470,25 @@ fn a_router_forwards_what_no_any_address_socket_wants() {
     assert_eq!(outside.stack.tcp_next_flow(listener), Err(Errno::Again));
     assert!(outside.stack.drops(DropReason::Ipv4Unroutable) > 0, "there is no way to it");
 }
+
+#[test]
+fn at_the_end_of_a_kernel_whoever_waits_learns_of_it() {
+    let (mut outside, any) = listening(0);
+    let flow = hold(&mut outside, any);
+    let listener = outside.stack.tcp_open().expect("room");
+    outside.stack.tcp_listen(listener, 4).expect("a free port");
+    let udp = outside.udp(9);
+    let mut progress = rumpnet_stack::Resets::default();
+    while outside.stack.tcp_reset_some(outside.now, &mut progress) {}
+    assert_eq!(outside.stack.tcp_accept(listener), Err(Errno::NetDown));
+    assert_eq!(outside.stack.tcp_next_flow(any), Err(Errno::NetDown));
+    assert_eq!(outside.stack.tcp_admit(outside.now, flow), Err(Errno::ConnAborted));
+    assert_eq!(outside.stack.udp_receive(udp, false).expect_err("over"), Errno::NetDown);
+    for socket in [any, listener] {
+        assert!(outside.stack.readiness(Endpoint::Tcp(socket)).readable);
+        outside.stack.tcp_close(outside.now, socket).expect("open");
+    }
+    outside.forget();
+    outside.receive(syn(FAR, 443));
+    outside.raises(&[Counter::IpReceived], &[DropReason::Ipv4NotForUs]);
+}

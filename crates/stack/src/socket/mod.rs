@@ -58,6 +58,9 @@ pub struct Datagram {
     pub received: Instant,
 }
 
+/// Sockets that one call tells of the end of their kernel.
+const ENDED_AT_ONCE: u32 = 64;
+
 /// All sockets of a kernel.
 pub(crate) struct Sockets {
     udp: Slab<UdpSocket>,
@@ -176,6 +179,17 @@ impl Sockets {
     /// A neighbour did not answer.
     pub(crate) fn on_unreachable(&mut self, ids: Vec<SocketId>) {
         ids.into_iter().for_each(|id| self.set_error(id, Some(Errno::HostUnreach)));
+    }
+
+    /// The kernel ends: some of its sockets learn of it, from a place on, which is moved; false if that was all.
+    pub(crate) fn end_some(&mut self, next: &mut u32) -> bool {
+        let end = self.udp.places().min(next.saturating_add(ENDED_AT_ONCE));
+        for place in *next..end {
+            let id = self.udp.key_at(place);
+            id.into_iter().for_each(|id| self.set_error(id, Some(Errno::NetDown)));
+        }
+        *next = end;
+        end < self.udp.places()
     }
 
     fn set_error(&mut self, id: SocketId, errno: Option<Errno>) {

@@ -67,8 +67,13 @@ impl Demux {
         free
     }
 
-    pub(super) fn unbind_any(&mut self, interface: u32, port: u16) {
-        self.any.remove(&(interface, port));
+    /// A listener hears any address no more; false if it did not.
+    pub(super) fn unbind_any(&mut self, interface: u32, port: u16, key: Key) -> bool {
+        let heard = self.any.get(&(interface, port)) == Some(&key);
+        if heard {
+            self.any.remove(&(interface, port));
+        }
+        heard
     }
 
     /// One of the listeners to any address by an interface; none if there are no more.

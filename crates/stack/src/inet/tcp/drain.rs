@@ -30,6 +30,8 @@ pub struct Undelivered {
 pub struct Resets {
     /// The place of the next socket to be looked at.
     next: u32,
+    /// The same of datagram sockets.
+    pub(crate) next_datagrams: u32,
     /// What was lost so far.
     pub undelivered: Undelivered,
 }
@@ -128,9 +130,13 @@ impl Tcp {
         let end = self.sockets.places().min(progress.next.saturating_add(VISITED_AT_ONCE));
         for place in progress.next..end {
             let Some(key) = self.sockets.key_at(place) else { continue };
-            let Some(connection) = self.connection(key).filter(|found| found.state != State::Closed) else {
+            let Some(connection) = self.connection(key) else {
+                self.end_waiting(cx, key);
                 continue;
             };
+            if connection.state == State::Closed {
+                continue;
+            }
             if connection.owes_its_peer() {
                 progress.undelivered.connections += 1;
                 progress.undelivered.bytes += connection.queue.len() as u64;

@@ -203,13 +203,22 @@ impl Tcp {
 
     /// A listener has left the table.
     pub(super) fn on_listener_gone(&mut self, cx: &mut Context, key: Key, listener: &Listener) {
-        match listener.any {
-            Some(_) if listener.deaf => {}
-            Some(interface) => {
-                self.demux.unbind_any(interface, listener.local.port());
-                cx.foreign.unhear(interface, Protocol::TCP, listener.local.port());
-            }
-            None => self.demux.stop_listening(listener.local, key),
+        let Some(interface) = listener.any else {
+            return self.demux.stop_listening(listener.local, key);
+        };
+        let port = listener.local.port();
+        if self.demux.unbind_any(interface, port, key) {
+            cx.foreign.unhear(interface, Protocol::TCP, port);
+        }
+    }
+
+    /// Nobody will be heard any more, at the end of the kernel: whoever waits for a request learns of it, and of those that he has not decided on.
+    pub(super) fn end_waiting(&mut self, cx: &mut Context, key: Key) {
+        if let Some(listener) = self.listener_mut(key) {
+            listener.deaf = Some(Errno::NetDown);
+            self.tell(key);
+        } else if self.is_held(key) {
+            self.end_held(cx, key, Errno::ConnAborted);
         }
     }
 
@@ -218,21 +227,21 @@ impl Tcp {
         let Some(key) = self.demux.next_any(interface) else { return false };
         if let Some(listener) = self.listener_mut(key) {
             let port = listener.local.port();
-            listener.deaf = true;
-            self.demux.unbind_any(interface, port);
+            listener.deaf = Some(Errno::Nxio);
+            self.demux.unbind_any(interface, port, key);
             cx.foreign.unhear(interface, Protocol::TCP, port);
         }
         self.tell(key);
         true
     }
 
-    /// The oldest request that nobody has taken. EAGAIN if there is none, ENXIO if there will be none, EINVAL of another socket.
+    /// The oldest request that nobody has taken. EAGAIN if there is none, ENXIO or ENETDOWN if there will be none, EINVAL of another socket.
     pub(crate) fn next_flow(&mut self, key: Key) -> Result<(Key, Flow), Errno> {
         let listener = match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Listener(listener) if listener.any.is_some() => listener,
             _ => return Err(Errno::Inval),
         };
-        let none = if listener.deaf { Errno::Nxio } else { Errno::Again };
+        let none = listener.deaf.unwrap_or(Errno::Again);
         let flow = listener.flows.pop_front().ok_or(none)?;
         let held = self.held_mut(flow).ok_or(Errno::ConnAborted)?;
         held.taken = true;

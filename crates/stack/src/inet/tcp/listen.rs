@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::VecDeque};
 use core::{net::SocketAddr, num::NonZeroU8};
 
-use rumpnet_proto::{Counter, DropReason};
+use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::tcp::Flags;
 
 use super::{
@@ -41,8 +41,8 @@ pub(super) struct Listener {
     pub(super) flows: VecDeque<Key>,
     /// Those, and the ones that were taken and are not decided.
     pub(super) held: u32,
-    /// Its interface is gone.
-    pub(super) deaf: bool,
+    /// Why it will hear nothing any more: its interface is gone, or the kernel is.
+    pub(super) deaf: Option<Errno>,
     /// Handshakes under way.
     pub(super) embryos: u32,
     pub(super) backlog: u32,
@@ -61,7 +61,7 @@ impl Listener {
             accepted: VecDeque::new(),
             flows: VecDeque::new(),
             held: 0,
-            deaf: false,
+            deaf: None,
             embryos: 0,
             backlog,
             cookie_sent: None,

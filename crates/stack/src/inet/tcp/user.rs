@@ -258,12 +258,13 @@ impl Tcp {
         Ok(())
     }
 
-    /// accept(2): a connection and its peer. EAGAIN if none waits, EINVAL if not listening.
+    /// accept(2): a connection and its peer. EAGAIN if none waits, ENETDOWN if the kernel has ended, EINVAL if not listening.
     pub(crate) fn accept(&mut self, key: Key) -> Result<(Key, SocketAddr), Errno> {
         let Socket::Listener(listener) = self.sockets.value_mut(key).ok_or(Errno::BadF)? else {
             return Err(Errno::Inval);
         };
-        let accepted = listener.accepted.pop_front().ok_or(Errno::Again)?;
+        let none = listener.deaf.unwrap_or(Errno::Again);
+        let accepted = listener.accepted.pop_front().ok_or(none)?;
         let connection = self.connection_mut(accepted).ok_or(Errno::ConnAborted)?;
         connection.listener = None;
         Ok((accepted, connection.remote))
@@ -466,7 +467,8 @@ impl Tcp {
         match self.sockets.value(key) {
             Some(Socket::Connection(connection)) => connection.readiness(),
             Some(Socket::Listener(listener)) => {
-                let readable = !listener.accepted.is_empty() || !listener.flows.is_empty() || listener.deaf;
+                let readable =
+                    !listener.accepted.is_empty() || !listener.flows.is_empty() || listener.deaf.is_some();
                 Readiness { readable, ..Readiness::default() }
             }
             Some(Socket::Held(held)) => held.readiness(),
