@@ -16,8 +16,8 @@ pub(super) const VISITED_AT_ONCE: u32 = 64;
 pub(super) struct Chores {
     /// Established or held, and their listeners are gone: to be reset or dropped.
     abandoned: VecDeque<VecDeque<Key>>,
-    /// They were listed to send at a port that was closed.
-    unlisted: VecDeque<VecDeque<Key>>,
+    /// They were listed to send at a port that was closed; by its number.
+    unlisted: VecDeque<(u32, VecDeque<Key>)>,
     /// The end of the kernel.
     pub(super) drain: Option<Drain>,
 }
@@ -66,7 +66,7 @@ impl Tcp {
             self.abort(cx, link, inet, key);
         }
         while budget > 0
-            && let Some(key) = next_of(&mut self.chores.unlisted)
+            && let Some(key) = self.next_unlisted()
         {
             budget -= 1;
             if let Some(connection) = self.connection_mut(key) {
@@ -90,7 +90,21 @@ impl Tcp {
     pub(crate) fn on_port_closed(&mut self, port: u32) {
         if let Some(listed) = self.ready.get_mut(port as usize) {
             let listed = core::mem::take(listed);
-            self.chores.unlisted.push_back(listed);
+            self.chores.unlisted.push_back((port, listed));
+        }
+    }
+
+    /// The next connection that was listed at a closed port. An emptied list serves whoever has its number next: to give its memory back in one
+    /// piece would take as long as many connections.
+    fn next_unlisted(&mut self) -> Option<Key> {
+        loop {
+            if let Some(key) = self.chores.unlisted.front_mut()?.1.pop_front() {
+                return Some(key);
+            }
+            let (port, emptied) = self.chores.unlisted.pop_front()?;
+            if let Some(ready) = self.ready.get_mut(port as usize).filter(|ready| ready.is_empty()) {
+                *ready = emptied;
+            }
         }
     }
 }
