@@ -13,8 +13,8 @@ pub(crate) const BUFFER: usize = 66_048;
 /// Buffers kept for later, 10 MiB: as many as a batch and a full socket buffer of super-frames hold, since a new one must be cleared.
 const KEPT: usize = 160;
 
-/// Frames up to this length are copied out.
-const SMALL: usize = 2048;
+/// Frames up to this length are copied out, since keeping them where they are would keep eight times as much memory.
+const SMALL: usize = BUFFER / 8;
 
 /// A pool of buffers; clones share it.
 #[derive(Clone, Default)]

@@ -321,6 +321,8 @@ pub struct Received {
     cursor: usize,
     network: usize,
     more: Payload,
+    /// Bytes of memory that keeping the first piece holds beside its own.
+    spare: u32,
     /// What the sender left undone, and what is known of the checksum.
     pub offload: Offload,
 }
@@ -328,12 +330,18 @@ pub struct Received {
 impl Received {
     /// A frame in one piece.
     pub const fn new(data: Bytes, offload: Offload) -> Self {
-        Self { data, cursor: 0, network: 0, more: Payload::Empty, offload }
+        Self { data, cursor: 0, network: 0, more: Payload::Empty, spare: 0, offload }
+    }
+
+    /// The same frame, whose first piece lies in a buffer of so many bytes that it keeps from being used again.
+    pub const fn pinning(mut self, bytes: usize) -> Self {
+        self.spare = bytes.saturating_sub(self.data.len()) as u32;
+        self
     }
 
     /// A frame whose headers lie in one piece and whose payload in others.
     pub const fn with_payload(headers: Bytes, payload: Payload, offload: Offload) -> Self {
-        Self { data: headers, cursor: 0, network: 0, more: payload, offload }
+        Self { data: headers, cursor: 0, network: 0, more: payload, spare: 0, offload }
     }
 
     /// What has not yet been read of the first piece; every header lies in it.
@@ -388,7 +396,7 @@ impl Received {
 
     /// Bytes of memory that keeping it holds: whole pieces, not what of them is used.
     pub fn pinned(&self) -> usize {
-        self.data.len() + self.more.len()
+        self.data.len() + self.spare as usize + self.more.len()
     }
 
     /// What has not yet been read, shared.
@@ -417,7 +425,7 @@ impl From<Frame> for Received {
     /// The same frame as its receiver sees it: the headers are copied, the payload is shared.
     fn from(frame: Frame) -> Self {
         let data = Bytes::copy_from_slice(frame.headers.as_slice());
-        Self { data, cursor: 0, network: 0, more: frame.payload, offload: frame.offload }
+        Self { data, cursor: 0, network: 0, more: frame.payload, spare: 0, offload: frame.offload }
     }
 }
 
@@ -463,6 +471,15 @@ mod tests {
             assert_eq!(received.len(), len);
             assert_eq!(&received.into_payload().to_bytes()[..], &b"eadtail"[..len]);
         }
+    }
+
+    #[test]
+    fn a_frame_in_a_large_buffer_pins_all_of_it() {
+        let frame = Received::new(Bytes::from_static(b"frame"), Offload::default());
+        assert_eq!((frame.pinned(), frame.len()), (5, 5));
+        let mut frame = frame.pinning(64);
+        frame.advance(2);
+        assert_eq!((frame.pinned(), frame.len()), (64, 3));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rumpnet_stack::{
 use rumpnet_wire::virtio::Header;
 
 use super::{Link, LinkProperties, Signal, offload};
-use crate::pool::{Buffer, Pool};
+use crate::pool::{BUFFER, Buffer, Pool};
 
 /// The greatest MTU of a tap, in bytes (tap(4); ETH_MAX_MTU less the Ethernet header).
 const MAX_MTU: u32 = 65_521;
@@ -124,12 +124,12 @@ impl Link for DeviceLink {
             };
             let read = &buffer.as_ref()[..len];
             let (start, offload) = determine_frame(read);
-            let data = if Buffer::is_small(len) {
-                Bytes::copy_from_slice(&read[start..])
+            out.push(if Buffer::is_small(len) {
+                Received::new(Bytes::copy_from_slice(&read[start..]), offload)
             } else {
-                std::mem::replace(&mut buffer, pool.take()).into_bytes(start, len)
-            };
-            out.push(Received::new(data, offload));
+                let kept = std::mem::replace(&mut buffer, pool.take()).into_bytes(start, len);
+                Received::new(kept, offload).pinning(BUFFER)
+            });
         }
         Ok(())
     }
