@@ -565,6 +565,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_leaves_room_in_a_kibibyte_for_its_place_its_address_and_its_timer() {
-        assert!(size_of::<Connection>() <= 832, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 816, "{}", size_of::<Connection>());
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct RoundTrip {
     minimum: Duration,
     minimum_at: Instant,
     measured: bool,
-    /// The time-out as long as nothing was measured.
-    initial: Duration,
+    /// Whether the SYN had to be repeated, for the time-out as long as nothing was measured.
+    fallen_back: bool,
     /// Time-outs in a row, each of which doubles the next one.
     backoff: u8,
 }
@@ -35,7 +35,7 @@ impl RoundTrip {
             minimum: Duration::MAX,
             minimum_at: Instant::ZERO,
             measured: false,
-            initial: INITIAL_RTO,
+            fallen_back: false,
             backoff: 0,
         }
     }
@@ -62,8 +62,10 @@ impl RoundTrip {
         let base = if self.measured {
             // The deviation's part is at least the clock's granularity, here the least time-out.
             self.srtt + (self.rttvar * 4).max(MIN_RTO)
+        } else if self.fallen_back {
+            FALLBACK_RTO
         } else {
-            self.initial
+            INITIAL_RTO
         };
         let doubled = base * (1u32 << self.backoff.min(16));
         doubled.min(MAX_RTO)
@@ -71,7 +73,7 @@ impl RoundTrip {
 
     /// The handshake is over, and a SYN was repeated.
     pub(crate) const fn fall_back(&mut self) {
-        self.initial = FALLBACK_RTO;
+        self.fallen_back = true;
         self.backoff = 0;
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct SendQueue {
     len: usize,
     /// Where the farthest look ended: a slice, and the offset of its first byte. New data is sent in order, so the next look begins there;
     /// what is sent again is mostly near the front.
-    cursor: (usize, usize),
+    cursor: (u32, u32),
 }
 
 impl SendQueue {
@@ -43,7 +43,7 @@ impl SendQueue {
     /// Forgets `count` bytes from the front, or all.
     pub(crate) fn acknowledge(&mut self, count: usize) {
         let count = count.min(self.len);
-        let (mut left, mut gone) = (count, 0);
+        let (mut left, mut gone) = (count, 0u32);
         self.len -= count;
         while let Some(front) = self.slices.front_mut().filter(|_| left > 0) {
             if front.len() > left {
@@ -56,7 +56,7 @@ impl SendQueue {
             }
         }
         let (index, start) = self.cursor;
-        self.cursor = if index > gone { (index - gone, start - count) } else { (0, 0) };
+        self.cursor = if index > gone { (index - gone, start - count as u32) } else { (0, 0) };
     }
 
     /// Forgets everything.
@@ -67,8 +67,9 @@ impl SendQueue {
     /// `len` bytes from `offset` on, shared, in at most `slices` slices; less where the queue or the slices end.
     pub(crate) fn slice(&mut self, offset: usize, len: usize, slices: usize) -> Payload {
         let mut payload = Payload::Empty;
-        let goes_on = offset >= self.cursor.1;
-        let (mut index, mut start) = if goes_on { self.cursor } else { (0, 0) };
+        let (index, start) = (self.cursor.0 as usize, self.cursor.1 as usize);
+        let goes_on = offset >= start;
+        let (mut index, mut start) = if goes_on { (index, start) } else { (0, 0) };
         let (mut offset, mut left) = (offset, len);
         let mut taken = 0;
         while let Some(slice) = self.slices.get(index).filter(|_| left > 0 && taken < slices) {
@@ -85,7 +86,7 @@ impl SendQueue {
             }
         }
         if goes_on {
-            self.cursor = (index, start);
+            self.cursor = (index as u32, start as u32);
         }
         payload
     }
