@@ -50,7 +50,7 @@ const CLEAN: Conditions = Conditions { latency: Duration::from_millis(10), ..Con
 
 #[test]
 fn at_a_loss_in_a_thousand_or_a_hundred_a_stream_keeps_what_linux_keeps() {
-    // What Linux 6.18 kept with CUBIC, in Mbit/s: medians of the rows `loss-send` and `heavy-loss-send` of the bench.
+    // What Linux 6.18 kept with CUBIC, in Mbit/s: medians of the quietest series of the bench's rows `loss-send` and `heavy-loss-send`.
     for (loss, linux, span) in [(0.001, 21.7, secs(8)), (0.01, 6.1, secs(25))] {
         scenario(|world| {
             let pair = pair(world, Conditions { loss, ..CLEAN });
