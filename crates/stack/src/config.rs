@@ -23,6 +23,8 @@ pub struct Config {
     pub neighbor_queue: u32,
     /// Bytes that wait for all neighbours together.
     pub neighbor_queue_bytes: u32,
+    /// Destinations whose path MTU is remembered.
+    pub path_mtus: u32,
     /// Sockets.
     pub sockets: u32,
     /// Receive buffer of a datagram socket, in bytes of memory (net.inet.udp.recvspace).
@@ -104,6 +106,7 @@ impl Config {
             neighbors: 64,
             neighbor_queue: 3,
             neighbor_queue_bytes: 16 * 1024,
+            path_mtus: 16,
             sockets: 64,
             udp_receive_bytes: 32 * 1024,
             udp_send_bytes: 32 * 1024,
@@ -130,6 +133,7 @@ impl Config {
             neighbors: 8192,
             neighbor_queue: 100,
             neighbor_queue_bytes: 4 * 1024 * 1024,
+            path_mtus: 4096,
             sockets: 2_000_000,
             udp_receive_bytes: 2 * 1024 * 1024,
             udp_send_bytes: 512 * 1024,

@@ -501,12 +501,56 @@ fn a_path_that_is_too_narrow_is_followed_without_a_time_out() {
     peer.outside.forget();
     let error = packet(header(Protocol::ICMP, 0), &message(kind, quote));
     peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
-    peer.outside.raises(&all(&[&DELIVERED, &[Counter::IcmpReceived, Counter::IcmpErrorsReceived]]), &[]);
+    let heard = [Counter::IcmpReceived, Counter::IcmpErrorsReceived, Counter::TcpPathMtuLearned];
+    peer.outside.raises(&all(&[&DELIVERED, &heard]), &[]);
     let again: u64 = peer.outside.sent().len() as u64;
     assert!(again >= 1);
     assert_eq!(peer.outside.stack.counter(Counter::TcpTimeouts), 0);
     assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 960);
     peer.outside.stack.tcp_shutdown(peer.outside.now, peer.socket(), Shutdown::Both).expect("connected");
+}
+
+#[test]
+fn the_next_connection_to_the_same_destination_begins_with_what_is_known_of_its_path() {
+    let narrow = |mtu| Message::DestinationUnreachable {
+        code: UnreachableCode::FRAGMENTATION_NEEDED,
+        next_hop_mtu: mtu,
+    };
+    let mss = TcpOption::MaximumSegmentSize(1460);
+    let mut peer = Peer::listening(Config { path_mtus: 0, ..quiet() }).connect(&[mss]);
+    peer.options = Options::EMPTY;
+    peer.send(&[7; 1460]);
+    let quote = peer.outside.sent()[0][14..14 + 28].to_vec();
+    let error = packet(header(Protocol::ICMP, 0), &message(narrow(1000), &quote));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    assert_eq!(peer.outside.stack.counter(Counter::TcpPathMtuLearned), 1);
+    assert_eq!(peer.outside.stack.counter(Counter::TcpPathMtuEvicted), 1, "there is room for none");
+
+    let mut peer = Peer::listening(Config { path_mtus: 1, ..quiet() }).connect(&[mss]);
+    peer.options = Options::EMPTY;
+    peer.send(&[7; 1460]);
+    let quote = peer.outside.sent()[0][14..14 + 28].to_vec();
+    let error = packet(header(Protocol::ICMP, 0), &message(narrow(1000), &quote));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    peer.port = 5001;
+    peer.seq = 999;
+    let syn = Header { options: peer.options, ..head(5001, 999, 0, Flags::SYN) };
+    let mut syn = syn;
+    syn.options.push(&mss).expect("room");
+    peer.outside.sent();
+    peer.outside.receive(frame(&bytes(&syn, b"")));
+    let sent = peer.outside.sent();
+    let answer = read(sent.last().expect("an answer"));
+    let told = answer.options.iter().next().expect("options").expect("well formed");
+    assert_eq!(told, mss, "what we tell is of our link");
+    (peer.seq, peer.ack) = (1000, answer.sequence.0.wrapping_add(1));
+    peer.say(Flags::ACK, b"");
+    peer.socket = Some(peer.outside.stack.tcp_accept(peer.listener).expect("connected").0);
+    peer.outside.forget();
+    peer.send(&[7; 2000]);
+    let sent = peer.outside.sent();
+    assert_eq!(read(&sent[0]).source_port, 80);
+    assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 960);
 }
 
 /// A connection with a kernel whose sockets may hold 12,000 bytes; pressure begins above 8,000.

@@ -1,7 +1,9 @@
 //! Errors from the path: ICMP about our segments (RFC 1122 section 4.2.3.9, RFC 5461), forged ones held off (RFC 5927), path MTU
 //! discovery (RFC 1191), neighbours that do not answer.
 
-use rumpnet_proto::Errno;
+use core::net::IpAddr;
+
+use rumpnet_proto::{Counter, Errno};
 use rumpnet_wire::tcp::Seq;
 
 use super::{
@@ -41,13 +43,24 @@ impl Tcp {
             return false;
         }
         match (report.kind, report.code, errno_of(report.kind, report.code)) {
-            (3, 4, _) => connection.on_path_mtu(next_hop_mtu.into()),
+            (3, 4, _) => {
+                if let Some(mtu) = connection.on_path_mtu(next_hop_mtu.into()) {
+                    self.learn_path_mtu(cx, destination.ip(), mtu);
+                }
+            }
             (_, _, Some(error)) => connection.on_path_error(error),
             _ => return true,
         }
         self.tell(key);
         self.settle(cx, link, inet, key);
         true
+    }
+
+    fn learn_path_mtu(&mut self, cx: &mut Context, destination: IpAddr, mtu: u32) {
+        cx.count(Counter::TcpPathMtuLearned);
+        if self.path_mtus.learn(cx.now, destination, mtu, cx.config.path_mtus) {
+            cx.count(Counter::TcpPathMtuEvicted);
+        }
     }
 
     /// A neighbour did not answer, and a segment was dropped for it.
@@ -95,7 +108,9 @@ impl Connection {
     }
 
     /// A segment did not fit: those to come do, and what is too long is sent again, which is no sign of congestion.
-    fn on_path_mtu(&mut self, told: u32) {
+    ///
+    /// The MTU of the path, if that is news.
+    fn on_path_mtu(&mut self, told: u32) -> Option<u32> {
         let present = self.mss + HEADERS;
         let plateau = PLATEAUS.into_iter().find(|mtu| *mtu < present).unwrap_or(MIN_PATH_MTU);
         let mtu = if told == 0 { plateau } else { told }.max(MIN_PATH_MTU);
@@ -103,9 +118,10 @@ impl Connection {
         self.settle_mss(mtu);
         if self.mss >= before {
             self.mss = before;
-            return;
+            return None;
         }
         let mss = self.mss;
         self.board.mark_lost(|sent| sent.len().min(sent.size.into()) > mss);
+        Some(mtu)
     }
 }

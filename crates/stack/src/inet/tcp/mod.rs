@@ -5,7 +5,7 @@
 //! connection in `demux`, and is judged in `input`; what may be sent is asked of a connection when its port has room (`output`).
 //! News for users are the keys of sockets whose readiness may have changed.
 //!
-//! Not here: path MTU discovery beyond what ICMP says.
+//! Not here: probing for the path MTU.
 
 mod acknowledge;
 mod chores;
@@ -23,6 +23,7 @@ mod memory;
 mod options;
 mod output;
 mod pacing;
+mod path_mtu;
 mod rack;
 mod reassembly;
 mod receive_queue;
@@ -111,6 +112,7 @@ pub(crate) struct Tcp {
     shortage: Shortage,
     secret: Seed,
     /// The second, and how many challenges are left in it.
+    path_mtus: path_mtu::PathMtus,
     challenges: (u64, u32),
     defaults: Settings,
 }
@@ -126,6 +128,7 @@ impl Tcp {
             news: Vec::new(),
             chores: Chores::default(),
             shortage: Shortage::default(),
+            path_mtus: path_mtu::PathMtus::default(),
             secret: random.next_seed(),
             challenges: (0, 0),
             defaults: Settings {
@@ -347,12 +350,15 @@ impl Tcp {
         }
         connection.arm_persistence(now);
         if connection.has_something_to_send() && !connection.listed {
-            let path = inet.determine_path(cx, link, connection.remote.ip(), Some(connection.local.ip()));
+            let path_remote = connection.remote.ip();
+            let path = inet.determine_path(cx, link, path_remote, Some(connection.local.ip()));
             let Ok(path) = path else {
                 // Without a way it is tried again when its timer says so.
                 return self.rearm(cx, key);
             };
-            connection.fit_link(path.mtu);
+            let mtu = self.path_mtus.determine(now, path_remote, path.mtu);
+            let Some(connection) = self.connection_mut(key) else { return };
+            connection.fit_link(mtu);
             let port = link.interfaces.by_index(path.interface).and_then(|found| found.port);
             connection.listed = true;
             self.list(link, port, key);
