@@ -102,12 +102,10 @@ impl Demux {
         connections.insert_unique(hasher.hash_one(pair), key, hash_of);
     }
 
-    /// Takes a connection out, whether it is still known elsewhere or not.
-    pub(super) fn disconnect(&mut self, pair: Pair, key: Key) {
+    /// Takes a connection out, whether it is still known elsewhere or not; false if it was out already.
+    pub(super) fn disconnect(&mut self, pair: Pair, key: Key) -> bool {
         let hash = self.hasher.hash_one(pair);
-        if let Ok(entry) = self.connections.find_entry(hash, |known| *known == key) {
-            entry.remove();
-        }
+        self.connections.find_entry(hash, |known| *known == key).map(|entry| entry.remove()).is_ok()
     }
 
     /// A port for a socket that names none, from a random place on (RFC 6056 section 3.3.2): `is_usable` decides.

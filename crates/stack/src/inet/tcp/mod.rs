@@ -374,8 +374,10 @@ impl Tcp {
         let tenancy = connection.tenancy();
         let timer = connection.timer.take();
         timer.map(|timer| cx.timers.cancel(timer));
-        self.demux.disconnect((local, remote), key);
-        self.move_out(cx, Some(tenancy));
+        // It may have been here before: its user can still touch it.
+        if self.demux.disconnect((local, remote), key) {
+            self.move_out(cx, Some(tenancy));
+        }
         if orphan || embryo {
             self.remove(cx, key);
         } else {

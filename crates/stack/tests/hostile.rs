@@ -1,0 +1,95 @@
+//! Peers that keep to no rule: what they send costs them alone.
+//!
+//! Not here: each counter and reason by itself (`counters_tcp`), floods (`flood`).
+
+use rumpnet_proto::Errno;
+use rumpnet_stack::{Config, PortConfig, SocketId, TcpOption as Setting};
+use rumpnet_wire::{
+    ethernet,
+    ip::Protocol,
+    ipv4,
+    tcp::{Flags, Header, Options, Seq, TcpOption},
+};
+
+mod outside;
+
+use outside::{OUR_MAC, Outside, header, quiet};
+
+/// A listener at port 80, and a stranger who talks to it by hand.
+struct Stranger {
+    outside: Outside,
+    listener: SocketId,
+}
+
+/// One of his connections: his next number and ours, and what every segment of it bears.
+#[derive(Clone, Copy)]
+struct Line {
+    port: u16,
+    seq: u32,
+    ack: u32,
+    options: Options,
+}
+
+/// The TCP header of a frame that we sent.
+fn read(frame: &[u8]) -> Header {
+    let (_, rest) = ethernet::Header::parse(frame).expect("a frame");
+    let (header, rest) = ipv4::Header::parse(rest).expect("a packet");
+    Header::parse(&rest[..header.payload_len()]).expect("a segment").0
+}
+
+impl Stranger {
+    fn new(config: Config) -> Self {
+        let mut outside = Outside::with(config, PortConfig::ethernet(OUR_MAC));
+        let listener = outside.stack.tcp_open().expect("room");
+        outside.stack.tcp_bind(listener, ([0, 0, 0, 0], 80).into()).expect("free");
+        outside.stack.tcp_listen(listener, 4).expect("bound");
+        outside.forget();
+        Self { outside, listener }
+    }
+
+    /// The first two segments of a handshake.
+    fn knock(&mut self, port: u16, options: &[TcpOption<'_>]) -> Line {
+        let mut told = Options::EMPTY;
+        options.iter().for_each(|option| told.push(option).expect("room"));
+        let mut line = Line { port, seq: 1000, ack: 0, options: told };
+        self.say(&line, Flags::SYN, b"", |head| head.sequence = Seq(999));
+        let answer = read(self.outside.sent().first().expect("an answer"));
+        line.ack = answer.sequence.0.wrapping_add(1);
+        line
+    }
+
+    fn connect(&mut self, port: u16, options: &[TcpOption<'_>]) -> (Line, SocketId) {
+        let line = self.knock(port, options);
+        self.say(&line, Flags::ACK, b"", |_| ());
+        let (socket, _) = self.outside.stack.tcp_accept(self.listener).expect("connected");
+        self.outside.forget();
+        (line, socket)
+    }
+
+    fn say(&mut self, line: &Line, flags: Flags, payload: &[u8], change: impl FnOnce(&mut Header)) {
+        let mut head = Header {
+            sequence: Seq(line.seq),
+            acknowledgment: Seq(line.ack),
+            options: line.options,
+            ..Header::new(line.port, 80, flags)
+        };
+        change(&mut head);
+        let network = header(Protocol::TCP, 0);
+        let mut packet = vec![0; Header::MAX_PACKET_HEADERS + payload.len()];
+        let len = head.emit_packet(network, payload, &mut packet).expect("room");
+        self.outside.receive(outside::ipv4(network, &packet[network.header_len()..len]));
+    }
+}
+
+#[test]
+fn a_connection_that_was_reset_gives_its_address_back_once() {
+    let mut stranger = Stranger::new(quiet());
+    let (line, socket) = stranger.connect(5000, &[]);
+    stranger.say(&line, Flags::RST, b"", |_| ());
+    let stack = &mut stranger.outside.stack;
+    for on in [true, false] {
+        stack.tcp_set_option(stranger.outside.now, socket, Setting::NoDelay(on)).expect("still open");
+    }
+    let second = stack.tcp_open().expect("room");
+    assert_eq!(stack.tcp_bind(second, ([0, 0, 0, 0], 80).into()), Err(Errno::AddrInUse), "one listens there");
+}
