@@ -2,8 +2,8 @@
 //!
 //! Not here: each counter and reason by itself (`counters_tcp`), floods (`flood`).
 
-use rumpnet_proto::Errno;
-use rumpnet_stack::{Config, PortConfig, SocketId, TcpOption as Setting};
+use rumpnet_proto::{Counter, Errno};
+use rumpnet_stack::{Config, MemoryLimits, PortConfig, SocketId, TcpOption as Setting};
 use rumpnet_wire::{
     ethernet,
     ip::Protocol,
@@ -52,6 +52,7 @@ impl Stranger {
         let mut told = Options::EMPTY;
         options.iter().for_each(|option| told.push(option).expect("room"));
         let mut line = Line { port, seq: 1000, ack: 0, options: told };
+        self.outside.forget();
         self.say(&line, Flags::SYN, b"", |head| head.sequence = Seq(999));
         let answer = read(self.outside.sent().first().expect("an answer"));
         line.ack = answer.sequence.0.wrapping_add(1);
@@ -92,4 +93,17 @@ fn a_connection_that_was_reset_gives_its_address_back_once() {
     }
     let second = stack.tcp_open().expect("room");
     assert_eq!(stack.tcp_bind(second, ([0, 0, 0, 0], 80).into()), Err(Errno::AddrInUse), "one listens there");
+}
+
+#[test]
+fn a_handshake_completed_by_data_that_cannot_be_kept_is_accepted_all_the_same() {
+    let memory = MemoryLimits { low: 0, pressure: 0, max: 1 };
+    let mut stranger = Stranger::new(Config { memory, ..quiet() });
+    let (line, _hoarder) = stranger.connect(5000, &[]);
+    stranger.say(&line, Flags::ACK, b"unread", |_| ());
+    let late = stranger.knock(5001, &[]);
+    stranger.outside.forget();
+    stranger.say(&late, Flags::ACK, b"early", |head| head.sequence += 100);
+    assert_eq!(stranger.outside.stack.counter(Counter::TcpAccepted), 2);
+    assert!(stranger.outside.stack.tcp_accept(stranger.listener).is_ok());
 }

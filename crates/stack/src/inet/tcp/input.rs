@@ -28,8 +28,8 @@ const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3600);
 pub(super) enum Verdict {
     /// It was taken.
     Accepted,
-    /// It was taken, and the connection is established now.
-    Established,
+    /// It was taken, and the connection is established now; what it bore beyond that may have been dropped.
+    Established(Option<DropReason>),
     /// It is dropped, for this reason; an acknowledgment may be owed.
     Drop(DropReason),
     /// It is dropped, and not answered, since one like it was a moment ago.
@@ -90,7 +90,7 @@ impl Connection {
         self.take_syn_window(segment);
         self.state = State::Established;
         self.ack = AckDue::Now;
-        Verdict::Established
+        Verdict::Established(None)
     }
 
     /// The window of a SYN is not scaled.
@@ -153,8 +153,8 @@ impl Connection {
         let taken = self.receive_data(now, segment, payload);
         self.receive_fin(now, segment);
         match taken {
+            _ if was_embryo => Verdict::Established(taken.err()),
             Err(reason) => Verdict::Drop(reason),
-            Ok(()) if was_embryo => Verdict::Established,
             Ok(()) => Verdict::Accepted,
         }
     }
@@ -276,7 +276,7 @@ impl Connection {
         self.take_syn_window(segment);
         self.state = State::Established;
         self.ack = AckDue::Now;
-        Verdict::Established
+        Verdict::Established(None)
     }
 
     /// The acknowledgment may have been that of our FIN.

@@ -226,12 +226,15 @@ impl Tcp {
         undone.into_iter().for_each(|ground| cx.count(ground.counter()));
         match verdict {
             Verdict::Accepted => {}
-            Verdict::Established if self.has_lost_its_listener(key) => {
+            Verdict::Established(_) if self.has_lost_its_listener(key) => {
                 cx.drop_received(segment.interface, DropReason::TcpNoConnection, packet);
                 self.send_reset(cx, link, inet, segment);
                 return self.remove(cx, key);
             }
-            Verdict::Established => self.on_established(cx, key),
+            Verdict::Established(dropped) => {
+                dropped.into_iter().for_each(|reason| cx.drop_received(segment.interface, reason, packet));
+                self.on_established(cx, key);
+            }
             Verdict::Drop(reason) => cx.drop_received(segment.interface, reason, packet),
             Verdict::Spare(reason) => {
                 cx.count(Counter::TcpAnswersSpared);
