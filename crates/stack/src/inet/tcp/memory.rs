@@ -5,11 +5,11 @@
 //! and writers wait until there is room. When nothing is left, data that came before its turn is given up, as RFC 2018 section 8 allows,
 //! and what comes is refused beyond what each connection is guaranteed, so that each makes progress.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use rumpnet_proto::{Counter, DropReason};
 
-use super::{Tcp, connection::Connection, receive_queue::SLICE_COST};
+use super::{Socket, Tcp, connection::Connection, receive_queue::SLICE_COST};
 use crate::{buffer::Payload, context::Context, slab::Key};
 
 /// What a connection may hold in each direction however little is left, unless two full segments are more.
@@ -28,14 +28,45 @@ pub(super) struct Shortage {
     awaiting: VecDeque<Key>,
     unasked: usize,
     asked_with: u32,
-    /// Connections that may hold data that came before its turn.
-    prunable: VecDeque<Key>,
+    /// Connections that hold data that came before its turn, in the order in which they began to; the places of that order, and the last one.
+    prunable: BTreeMap<u64, Key>,
+    places: BTreeMap<Key, u64>,
+    numbered: u64,
 }
 
 impl Default for Shortage {
     fn default() -> Self {
-        let (awaiting, prunable) = (VecDeque::new(), VecDeque::new());
-        Self { awaiting, unasked: 0, asked_with: u32::MAX, prunable }
+        Self {
+            awaiting: VecDeque::new(),
+            unasked: 0,
+            asked_with: u32::MAX,
+            prunable: BTreeMap::new(),
+            places: BTreeMap::new(),
+            numbered: 0,
+        }
+    }
+}
+
+impl Shortage {
+    /// A connection holds early data now, or holds none.
+    fn note_early(&mut self, early: bool, noted: &mut bool, key: Key) {
+        if early == core::mem::replace(noted, early) {
+            return;
+        }
+        if early {
+            self.numbered += 1;
+            self.prunable.insert(self.numbered, key);
+            self.places.insert(key, self.numbered);
+        } else if let Some(place) = self.places.remove(&key) {
+            self.prunable.remove(&place);
+        }
+    }
+
+    /// Whoever has had early data longest, who is noted no more.
+    fn next_prunable(&mut self) -> Option<Key> {
+        let (_, key) = self.prunable.pop_first()?;
+        self.places.remove(&key);
+        Some(key)
     }
 }
 
@@ -88,7 +119,8 @@ impl Connection {
 impl Tcp {
     /// A connection is charged what it holds now, and told what it may hold.
     pub(super) fn account(&mut self, cx: &mut Context, key: Key) {
-        let Some(connection) = self.connection_mut(key) else { return };
+        let Self { sockets, shortage, .. } = self;
+        let Some(Socket::Connection(connection)) = sockets.value_mut(key) else { return };
         let held = connection.held();
         cx.recharge(&mut connection.charged, held);
         let was_short = connection.is_short_of_memory();
@@ -96,12 +128,10 @@ impl Tcp {
         let is_short = connection.is_short_of_memory();
         let begins = is_short && !core::mem::replace(&mut connection.awaits_memory, true);
         let early = connection.reassembly.as_ref().is_some_and(|ranges| !ranges.is_empty());
-        if early && !core::mem::replace(&mut connection.prunable, true) {
-            self.shortage.prunable.push_back(key);
-        }
+        shortage.note_early(early, &mut connection.prunable, key);
         if begins {
             cx.count(Counter::TcpWritersHeldBack);
-            self.shortage.awaiting.push_back(key);
+            shortage.awaiting.push_back(key);
         }
         if was_short && !is_short {
             self.tell(key);
@@ -109,8 +139,9 @@ impl Tcp {
     }
 
     /// What it has is given back; it is going.
-    pub(super) fn release(cx: &mut Context, connection: &mut Connection) {
+    pub(super) fn release(&mut self, cx: &mut Context, key: Key, connection: &mut Connection) {
         cx.recharge(&mut connection.charged, 0);
+        self.shortage.note_early(false, &mut connection.prunable, key);
     }
 
     /// A segment with data has come: if there is no memory for it, early data is given up, that of whoever has had it longest first.
@@ -119,7 +150,7 @@ impl Tcp {
             if !cx.memory_is_full() {
                 return;
             }
-            let Some(key) = self.shortage.prunable.pop_front() else { return };
+            let Some(key) = self.shortage.next_prunable() else { return };
             let Some(connection) = self.connection_mut(key) else { continue };
             connection.prunable = false;
             if let Some(ranges) = &mut connection.reassembly {
@@ -154,5 +185,37 @@ impl Tcp {
     pub(crate) fn has_unasked(&self, cx: &Context) -> bool {
         self.shortage.unasked > 0
             || (!self.shortage.awaiting.is_empty() && cx.allowance() > self.shortage.asked_with)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use core::net::SocketAddr;
+
+    use rumpnet_wire::tcp::Seq;
+
+    use super::*;
+    use crate::{config::Config, inet::tcp::State, random::Random, time::Instant};
+
+    #[test]
+    fn nothing_is_kept_of_connections_that_had_early_data_and_went() {
+        let config = Config::default();
+        let mut random = Random::new([1; 16]);
+        let mut tcp = Tcp::new(&config, &mut random);
+        let mut cx = Context::new(config, random, Instant::ZERO);
+        let at = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        for port in 1..=100 {
+            let (settings, now) = (tcp.defaults, Instant::ZERO);
+            let mut connection =
+                Connection::new(at(80), at(port), State::Established, settings, Seq(0), 1500, now);
+            let early = bytes::Bytes::from_static(b"early").into();
+            connection.reassembly.get_or_insert_default().insert(Seq(9), &early, 5);
+            let key = tcp.sockets.insert(Socket::Connection(Box::new(connection))).ok().expect("room");
+            tcp.account(&mut cx, key);
+            assert_eq!(tcp.shortage.prunable.len(), 1);
+            tcp.remove(&mut cx, key);
+        }
+        assert!(tcp.shortage.prunable.is_empty());
     }
 }

@@ -551,7 +551,7 @@ impl Tcp {
         self.move_out(cx, removed.as_ref().and_then(Socket::tenancy));
         match removed {
             Some(Socket::Connection(mut connection)) => {
-                Self::release(cx, &mut connection);
+                self.release(cx, key, &mut connection);
                 connection.timer.map(|timer| cx.timers.cancel(timer));
                 if connection.state != State::Closed {
                     self.demux.disconnect((connection.local, connection.remote), key);
