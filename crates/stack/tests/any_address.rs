@@ -480,6 +480,9 @@ fn at_the_end_of_a_kernel_whoever_waits_learns_of_it() {
     let udp = outside.udp(9);
     let mut progress = rumpnet_stack::Resets::default();
     while outside.stack.tcp_reset_some(outside.now, &mut progress) {}
+    let late = outside.stack.tcp_open().expect("room");
+    assert_eq!(outside.stack.tcp_connect(outside.now, late, (THEIRS, 9).into()), Err(Errno::NetDown));
+    assert_eq!(outside.stack.tcp_listen(late, 1), Err(Errno::NetDown));
     assert_eq!(outside.stack.tcp_accept(listener), Err(Errno::NetDown));
     assert_eq!(outside.stack.tcp_next_flow(any), Err(Errno::NetDown));
     assert_eq!(outside.stack.tcp_admit(outside.now, flow), Err(Errno::ConnAborted));

@@ -127,6 +127,7 @@ impl Tcp {
         inet: &mut Inet,
         progress: &mut Resets,
     ) -> bool {
+        self.over = true;
         let end = self.sockets.places().min(progress.next.saturating_add(VISITED_AT_ONCE));
         for place in progress.next..end {
             let Some(key) = self.sockets.key_at(place) else { continue };

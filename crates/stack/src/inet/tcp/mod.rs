@@ -103,6 +103,8 @@ pub(crate) struct Tcp {
     demux: Demux,
     /// What addresses are taken, and by what.
     uses: Uses,
+    /// The kernel is over: nobody connects or listens any more.
+    over: bool,
     /// Connections that may have something to send, by port; those of the loopback come last.
     ready: Vec<VecDeque<Key>>,
     looped: VecDeque<Key>,
@@ -123,6 +125,7 @@ impl Tcp {
             sockets: Slab::new(config.sockets),
             demux: Demux::new(random),
             uses: Uses::default(),
+            over: false,
             ready: Vec::new(),
             looped: VecDeque::new(),
             news: Vec::new(),

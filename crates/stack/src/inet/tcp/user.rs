@@ -169,6 +169,9 @@ impl Tcp {
         key: Key,
         backlog: u32,
     ) -> Result<(), Errno> {
+        if self.over {
+            return Err(Errno::NetDown);
+        }
         let backlog = backlog.clamp(1, 4096);
         match self.sockets.value_mut(key).ok_or(Errno::BadF)? {
             Socket::Listener(listener) => {
@@ -211,6 +214,9 @@ impl Tcp {
         key: Key,
         remote: SocketAddr,
     ) -> Result<(), Errno> {
+        if self.over {
+            return Err(Errno::NetDown);
+        }
         let (bound, settings) = match self.sockets.value(key).ok_or(Errno::BadF)? {
             Socket::Idle { local, settings } => (*local, **settings),
             Socket::Listener(_) => return Err(Errno::OpNotSupp),
