@@ -9,10 +9,12 @@ use rumpnet_sim::{
     proto::{Counter, DropReason},
     scenario,
     wire::{
+        checksum,
         ethernet::{Address, EtherType, Header},
         icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
-        ip::Protocol,
+        ip::{self, Protocol},
         ipv4::{self, IpOption},
+        tcp,
     },
 };
 use support::{
@@ -197,7 +199,7 @@ fn a_packet_whose_time_is_over_is_told_of_and_the_last_hop_is_counted() {
         // traceroute -I: of a dying request, which is no error, its sender hears, too.
         let mut request = echo_request(S, RIGHT, b"");
         request[8] = 1;
-        let sum = rumpnet_sim::wire::checksum::of(&[&request[..10], &[0; 2], &request[12..20]].concat());
+        let sum = checksum::of(&[&request[..10], &[0; 2], &request[12..20]].concat());
         request[10..12].copy_from_slice(&sum.to_be_bytes());
         assert_eq!(routed.say(world, &request), told);
         // It arrives, and is refused there.
@@ -478,5 +480,65 @@ fn an_interface_that_goes_takes_its_next_hops_along_and_leaves_the_others() {
         assert!(shown.contains("10.0.0.101") && !shown.contains("10.0.1.101"), "{shown}");
         routed.router.sh("route flush").ok();
         assert!(!routed.router.sh("route -n show").out.contains("10.0.0.101"));
+    });
+}
+
+/// A host whose segments the router merges.
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 9);
+
+/// The `number`th of a train of TCP segments from a host of its own link, each with an identification of its own.
+fn segment_of_train(number: u16) -> Vec<u8> {
+    let payload: Vec<u8> = (0..1000_u32).map(|at| (at ^ u32::from(number)) as u8).collect();
+    let transport = tcp::Header {
+        source_port: 4000,
+        destination_port: 80,
+        sequence: tcp::Seq(1000 * u32::from(number)),
+        acknowledgment: tcp::Seq(1),
+        flags: tcp::Flags::ACK,
+        window: 1000,
+        checksum: 0,
+        urgent: 0,
+        options: tcp::Options::EMPTY,
+    };
+    let len = transport.header_len() + payload.len();
+    let pseudo = ip::pseudo_header(NEAR.into(), RIGHT.into(), Protocol::TCP, len as u32);
+    let mut sum = checksum::Sum::new();
+    sum.add(&payload);
+    let mut bytes = vec![0; transport.header_len()];
+    transport.with_checksum(pseudo, sum).emit(&mut bytes).expect("room");
+    bytes.extend(payload);
+    let network = ipv4::Header {
+        dont_fragment: true,
+        identification: 500 + number,
+        ..header(NEAR, RIGHT, Protocol::TCP, len)
+    };
+    packet(&network, &bytes)
+}
+
+#[test]
+fn a_train_that_was_merged_on_its_way_in_leaves_as_the_segments_that_came() {
+    scenario(|world| {
+        let routed = Routed::new(world);
+        let far = world.stranger(&routed.cables[1]);
+        let cable = world.cable();
+        let port = routed.router.interface("virt2").address("10.0.2.254/24");
+        cable.connect(&port);
+        // Alone with the router on a cable, so that its segments come in one batch.
+        let near = world.stranger(&cable);
+        world.run_for(secs(20));
+        far.heard();
+        let link = port.link_address().expect("Ethernet");
+        for number in 0..5 {
+            near.send(frame(link, S_LINK, EtherType::IPV4, &segment_of_train(number)));
+        }
+        world.run_until_idle();
+        assert_eq!(routed.router.counter(Counter::CoalescedSegments), 5);
+        let passed = packets(&far.heard()).into_iter().filter(|(header, _)| header.destination == RIGHT);
+        let came = (0..5).map(|number| {
+            let bytes = segment_of_train(number);
+            let (header, payload) = ipv4::Header::parse(&bytes).expect("well formed");
+            (ipv4::Header { ttl: header.ttl - 1, ..header }, payload.to_vec())
+        });
+        assert_eq!(passed.collect::<Vec<_>>(), came.collect::<Vec<_>>());
     });
 }
