@@ -113,6 +113,12 @@ pub struct ConnectionReport {
     pub undone: u32,
     /// Whether selective acknowledgments were agreed on.
     pub sack: bool,
+    /// The least round-trip time of the last minutes in nanoseconds, once measured.
+    pub minimum_rtt_ns: Option<u64>,
+    /// Bytes that were never sent.
+    pub unsent: u32,
+    /// Whether explicit congestion notification was agreed on.
+    pub ecn: bool,
     /// Whether timestamps were agreed on.
     pub timestamps: bool,
     /// The window shifts of the peer and ours.

@@ -69,6 +69,9 @@ struct Connection {
     reordering_seen: bool,
     reductions_undone: u32,
     sack: bool,
+    min_rtt_ns: Option<u64>,
+    unsent_bytes: u32,
+    ecn: bool,
     timestamps: bool,
     send_window_scale: u8,
     receive_window_scale: u8,
@@ -141,6 +144,9 @@ impl From<ConnectionReport> for Connection {
             reordering_seen: report.reordering,
             reductions_undone: report.undone,
             sack: report.sack,
+            min_rtt_ns: report.minimum_rtt_ns,
+            unsent_bytes: report.unsent,
+            ecn: report.ecn,
             timestamps: report.timestamps,
             send_window_scale: report.window_scale.0,
             receive_window_scale: report.window_scale.1,
@@ -237,7 +243,7 @@ impl Connection {
         let ms = |nanos: u64| nanos as f64 / 1e6;
         let mss = self.mss_bytes.max(1);
         write!(text, "\t")?;
-        for (on, word) in [(self.timestamps, "ts "), (self.sack, "sack ")] {
+        for (on, word) in [(self.timestamps, "ts "), (self.sack, "sack "), (self.ecn, "ecn ")] {
             text.push_str(if on { word } else { "" });
         }
         write!(text, "{} wscale:{},{}", self.congestion, self.send_window_scale, self.receive_window_scale)?;
@@ -261,6 +267,10 @@ impl Connection {
                 write!(text, " {word}:{count}")?;
             }
         }
+        if self.unsent_bytes > 0 {
+            write!(text, " notsent:{}", self.unsent_bytes)?;
+        }
+        self.min_rtt_ns.iter().try_for_each(|rtt| write!(text, " minrtt:{:.3}", ms(*rtt)))?;
         writeln!(text, " snd_wnd:{} rcv_wnd:{}", self.send_window_bytes, self.receive_window_bytes)
     }
 }

@@ -58,6 +58,9 @@ mod tests {
             reordering: true,
             undone: 1,
             sack: true,
+            minimum_rtt_ns: Some(250_000),
+            unsent: 100,
+            ecn: true,
             timestamps: true,
             window_scale: (7, 8),
         };
@@ -108,7 +111,7 @@ mod tests {
     fn connections_are_shown_with_what_they_know_of_their_path() {
         let expected = "Netid State       Recv-Q Send-Q Local Address:Port Peer Address:Port
 tcp   ESTAB       5      2896   10.0.0.2:80        10.0.0.1:40000
-\tts sack cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 pacing_rate 92672000bps retrans:0/3 dsack_dups:2 undone:1 snd_wnd:65536 rcv_wnd:1048576
+\tts sack ecn cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 pacing_rate 92672000bps retrans:0/3 dsack_dups:2 undone:1 notsent:100 minrtt:0.250 snd_wnd:65536 rcv_wnd:1048576
 ";
         assert_eq!(said("ss -i").out, expected);
     }

@@ -12,8 +12,8 @@ use rumpnet_stack::{TcpInfo, TcpQueues};
 pub(super) const LEN: usize = offset_of!(tcp_info, tcpi_received_ce);
 /// The threshold while there was no congestion (TCP_INFINITE_SSTHRESH).
 const NO_THRESHOLD: u32 = 0x7fff_ffff;
-/// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
-const OPTIONS: [u8; 3] = [1, 2, 4];
+/// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN.
+const OPTIONS: [u8; 4] = [1, 2, 4, 8];
 
 /// The record.
 struct Record([u8; LEN]);
@@ -51,7 +51,7 @@ pub fn info_record(info: &TcpInfo, queues: TcpQueues) -> [u8; LEN] {
     let mss = path.mss.max(1);
     let micros = |nanos: u64| (nanos / 1000) as u32;
     let scaled = path.window_scale != (0, 0);
-    let agreed = [path.timestamps, path.sack, scaled];
+    let agreed = [path.timestamps, path.sack, scaled, path.ecn];
     let options = OPTIONS.iter().zip(agreed).filter(|(_, agreed)| *agreed).fold(0, |all, (bit, _)| all | bit);
     let mut record = Record([0; LEN]);
     record.byte(offset_of!(tcp_info, tcpi_state), state_number(info.state));
@@ -73,6 +73,8 @@ pub fn info_record(info: &TcpInfo, queues: TcpQueues) -> [u8; LEN] {
     );
     record.word(offset_of!(tcp_info, tcpi_snd_cwnd), path.cwnd / mss);
     record.word(offset_of!(tcp_info, tcpi_total_retrans), path.retransmitted as u32);
+    // Without a measure it is the greatest number.
+    record.word(offset_of!(tcp_info, tcpi_min_rtt), path.minimum_rtt_ns.map_or(u32::MAX, micros));
     record.word(offset_of!(tcp_info, tcpi_notsent_bytes), queues.unsent as u32);
     record.word(offset_of!(tcp_info, tcpi_dsack_dups), path.duplicates);
     record.word(offset_of!(tcp_info, tcpi_reord_seen), path.reordering.into());

@@ -115,6 +115,9 @@ impl Connection {
             reordering: self.rack.has_seen_reordering(),
             undone: self.undone_count.into(),
             sack: self.sack_permitted,
+            minimum_rtt_ns: self.rtt.minimum().map(nanos),
+            unsent: self.queues().unsent as u32,
+            ecn: self.marks.agreed,
             timestamps: self.timestamps.is_some(),
             window_scale: (self.snd_wscale, self.rcv_wscale),
         }
