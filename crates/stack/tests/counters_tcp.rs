@@ -340,6 +340,32 @@ fn urgent_pointers_that_are_new_and_those_that_were_displaced_are_counted() {
 }
 
 #[test]
+fn what_lies_beyond_a_fin_is_nothing_that_the_peer_said() {
+    for early in [true, false] {
+        let mut peer = Peer::connected();
+        let beyond = |peer: &mut Peer| peer.say_with(Flags::ACK, b"beyond", |head| head.sequence += 10);
+        if early {
+            beyond(&mut peer);
+        }
+        // "hello" is missing, then come "world" and the FIN, in whose place "beyond" would begin.
+        peer.say_with(Flags::ACK | Flags::FIN, b"world", |head| head.sequence += 5);
+        if !early {
+            beyond(&mut peer);
+            assert_eq!(peer.outside.stack.drops(DropReason::TcpClosed), 1);
+        }
+        peer.say(Flags::ACK, b"hello");
+        let (now, socket) = (peer.outside.now, peer.socket());
+        let heard = peer.outside.stack.tcp_receive(now, socket, 100).expect("there");
+        assert_eq!(&heard.to_bytes()[..], b"helloworld");
+        let end = peer.outside.stack.tcp_receive(now, socket, 100).expect("the end");
+        assert!(end.is_empty());
+        // The FIN is acknowledged, and nothing beyond.
+        let sent = peer.outside.sent();
+        assert_eq!(read(sent.last().expect("an answer")).acknowledgment, Seq(1011));
+    }
+}
+
+#[test]
 fn an_old_timestamp_is_refused() {
     let now = TcpOption::Timestamps(Timestamps { value: 5000, echo: 0 });
     let mut peer = Peer::connected_with(&[now]);

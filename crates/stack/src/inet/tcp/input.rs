@@ -150,6 +150,7 @@ impl Connection {
             self.end(Some(Errno::ConnReset));
             return Verdict::Reset(DropReason::TcpClosed);
         }
+        self.note_fin(segment);
         let taken = self.receive_data(now, segment, payload);
         self.receive_fin(now, segment);
         match taken {
@@ -323,6 +324,11 @@ impl Connection {
         }
         self.receive_mark(segment);
         let (start, payload) = self.cut_to_window(segment, payload);
+        if payload.is_empty() {
+            // All of it lies beyond the peer's FIN.
+            self.ack = AckDue::Now;
+            return Err(DropReason::TcpClosed);
+        }
         if start != self.rcv_nxt {
             self.ack = AckDue::Now;
             if self.allowed == 0 {
@@ -362,6 +368,7 @@ impl Connection {
         }
         let skip = (start - segment.sequence).min(segment.len);
         let right = self.rcv_nxt + self.receive_window();
+        let right = self.fin_at.map_or(right, |fin| fin.earlier(right));
         let end = (segment.sequence + segment.len).earlier(right);
         let keep = if end.is_after(start) { end - start } else { 0 };
         if skip == 0 && keep == segment.len {
@@ -397,11 +404,21 @@ impl Connection {
         }
     }
 
+    /// Where the peer's FIN stands, known before it is its turn: what lies beyond is nothing that a peer can have said.
+    fn note_fin(&mut self, segment: &Segment) {
+        let fin = segment.sequence + segment.len;
+        let within = fin.is_at_or_before(self.rcv_nxt + self.receive_window());
+        if !segment.has(Flags::FIN) || self.fin_at.is_some() || !within {
+            return;
+        }
+        self.fin_at = Some(fin);
+        if let Some(ranges) = &mut self.reassembly {
+            ranges.cut(fin);
+        }
+    }
+
     /// Step 8: the peer has no more to say, once all that it said has come.
     fn receive_fin(&mut self, now: Instant, segment: &Segment) {
-        if segment.has(Flags::FIN) && self.fin_at.is_none() {
-            self.fin_at = Some(segment.sequence + segment.len);
-        }
         if self.fin_at != Some(self.rcv_nxt) {
             if segment.has(Flags::FIN) {
                 // It is out of order (RFC 5681 section 4.2).

@@ -152,6 +152,20 @@ impl Reassembly {
         (before - self.len) as u64
     }
 
+    /// Gives up what lies at or beyond `end`.
+    pub(crate) fn cut(&mut self, end: Seq) {
+        while let Some(last) = self.ranges.pop_if(|range| range.end().is_after(end)) {
+            self.forget(&last);
+            if last.start.is_before(end) {
+                let len = end - last.start;
+                let kept = Range { payload: last.payload.slice(0..len as usize), len, ..last };
+                self.len += len as usize;
+                self.pinned += kept.pins;
+                self.ranges.push(kept);
+            }
+        }
+    }
+
     const fn forget(&mut self, range: &Range) {
         self.len -= range.len as usize;
         self.pinned -= range.pins;
