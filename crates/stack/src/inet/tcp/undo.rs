@@ -92,7 +92,9 @@ impl Undo {
                 left.push((block.right, to));
             }
         }
-        self.repeated = left;
+        // One who reports crumbs would else make us remember as many holes.
+        self.uncountable |= left.len() > 2 * MAX_REPEATED;
+        self.repeated = if self.uncountable { Vec::new() } else { left };
     }
 
     /// Congestion control as it was (RFC 9438 section 4.9), but for a window that is greater by now.
@@ -238,6 +240,18 @@ mod tests {
             .for_each(|number| many.on_repeated(Seq(2 * number), Seq(2 * number + 1), None));
         many.on_duplicate(block(0, 1000));
         assert!(!many.is_all_needless());
+    }
+
+    #[test]
+    fn crumbs_are_not_remembered_without_end() {
+        let mut undo = undo();
+        undo.on_repeated(Seq(0), Seq(60_000), None);
+        for left in (0..60_000).step_by(2) {
+            undo.on_duplicate(block(left, left + 1));
+            assert!(undo.repeated.len() <= 2 * MAX_REPEATED, "{left}");
+        }
+        undo.on_duplicate(block(0, 60_000));
+        assert!(!undo.is_all_needless());
     }
 
     #[test]
