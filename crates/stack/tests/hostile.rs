@@ -2,7 +2,7 @@
 //!
 //! Not here: each counter and reason by itself (`counters_tcp`), floods (`flood`).
 
-use rumpnet_proto::{Counter, Errno};
+use rumpnet_proto::{Counter, Errno, Request};
 use rumpnet_stack::{Config, MemoryLimits, PortConfig, SocketId, TcpOption as Setting};
 use rumpnet_wire::{
     ethernet,
@@ -106,4 +106,20 @@ fn a_handshake_completed_by_data_that_cannot_be_kept_is_accepted_all_the_same() 
     stranger.say(&late, Flags::ACK, b"early", |head| head.sequence += 100);
     assert_eq!(stranger.outside.stack.counter(Counter::TcpAccepted), 2);
     assert!(stranger.outside.stack.tcp_accept(stranger.listener).is_ok());
+}
+
+#[test]
+fn a_peer_without_sack_that_repeats_itself_for_ever_overflows_nothing() {
+    let mut stranger = Stranger::new(quiet());
+    stranger.outside.control(Request::SetMtu { name: "virt0".into(), mtu: 65_521 });
+    let (line, socket) = stranger.connect(5000, &[TcpOption::MaximumSegmentSize(65_481)]);
+    let sent = stranger.outside.stack.tcp_send(stranger.outside.now, socket, vec![7; 60_000].into());
+    assert_eq!(sent, Ok(60_000));
+    stranger.outside.sent();
+    for _ in 0..66_000 {
+        stranger.say(&line, Flags::ACK, b"", |head| head.window = 65_535);
+        stranger.outside.sent();
+    }
+    stranger.say(&line, Flags::ACK, b"", |head| head.acknowledgment += 1000);
+    assert_eq!(stranger.outside.stack.tcp_queues(socket).expect("open").unacknowledged, 59_000);
 }

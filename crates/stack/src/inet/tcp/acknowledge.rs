@@ -149,8 +149,12 @@ impl Connection {
     /// Without SACK each duplicate acknowledgment stands for a segment that left the network (RFC 5681 section 3.2, RFC 9937 section 6.1).
     fn count_duplicates(&mut self, advanced: u32, repeats: bool, tally: &mut Tally) {
         if repeats {
-            self.duplicate_acks += 1;
-            tally.bytes += self.mss;
+            // No more segments can have arrived than are under way, whatever the peer says (as Linux limits them).
+            let under_way = self.board.count() + (self.snd_nxt - self.snd_una) / self.mss;
+            if self.duplicate_acks < under_way {
+                self.duplicate_acks += 1;
+                tally.bytes += self.mss;
+            }
         } else if advanced > 0 {
             let known = self.duplicate_acks * self.mss;
             tally.bytes = tally.bytes.saturating_sub(known).max(self.mss);

@@ -62,6 +62,11 @@ impl Scoreboard {
         self.records.is_empty()
     }
 
+    /// How many records there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.records.len() as u32
+    }
+
     /// Whether no more may be sent until something is acknowledged.
     pub(crate) fn is_full(&self) -> bool {
         self.records.len() >= MAX_RECORDS
