@@ -8,7 +8,7 @@ use rumpnet_wire::{
     ethernet,
     ip::Protocol,
     ipv4,
-    tcp::{Flags, Header, Options, Seq, TcpOption},
+    tcp::{Flags, Header, Options, Seq, TcpOption, Timestamps},
 };
 
 mod outside;
@@ -122,4 +122,21 @@ fn a_peer_without_sack_that_repeats_itself_for_ever_overflows_nothing() {
     }
     stranger.say(&line, Flags::ACK, b"", |head| head.acknowledgment += 1000);
     assert_eq!(stranger.outside.stack.tcp_queues(socket).expect("open").unacknowledged, 59_000);
+}
+
+#[test]
+fn a_clock_beside_an_impossible_acknowledgment_is_not_believed() {
+    let mut stranger = Stranger::new(quiet());
+    let clock = |value| Timestamps { value, echo: 0 };
+    let (mut line, socket) = stranger.connect(5000, &[TcpOption::Timestamps(clock(1000))]);
+    // Of somebody who has guessed a number of the window, but not ours.
+    stranger.say(&line, Flags::ACK, b"forged", |head| {
+        head.options = Options::from_timestamps(clock(1 << 30));
+        head.acknowledgment += 1_000_000;
+    });
+    line.options = Options::from_timestamps(clock(1001));
+    stranger.say(&line, Flags::ACK, b"honest", |_| ());
+    let stack = &mut stranger.outside.stack;
+    let received = stack.tcp_receive(stranger.outside.now, socket, 100).map(|payload| payload.to_bytes());
+    assert_eq!(received.as_deref(), Ok(&b"honest"[..]));
 }

@@ -123,7 +123,6 @@ impl Connection {
         if !segment.has(Flags::ACK) {
             return Verdict::Drop(DropReason::TcpUnexpected);
         }
-        self.remember_timestamp(now, segment);
         let was_embryo = self.state == State::SynReceived;
         if was_embryo {
             let good = segment.acknowledgment.is_after(self.snd_una)
@@ -144,6 +143,8 @@ impl Connection {
             AckValidity::Old => {}
             AckValidity::Good => self.on_acknowledgment(now, segment),
         }
+        // Not before: the clock of somebody who has only guessed a number would make those of the peer old.
+        self.remember_timestamp(now, segment);
         self.follow_our_fin(now);
         if self.orphan && segment.len > 0 && segment.end().is_after(self.rcv_nxt) {
             // Nobody will read it (RFC 9293 section 3.6.1, RFC 2525 section 2.17).
