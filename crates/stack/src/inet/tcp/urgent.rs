@@ -10,6 +10,7 @@ use rumpnet_wire::tcp::{Flags, Seq};
 use super::{
     Tcp,
     connection::{Connection, State},
+    reassembly::Reassembly,
     segment::Segment,
 };
 use crate::{context::Context, slab::Key};
@@ -106,7 +107,12 @@ impl Connection {
 
     /// Whether an urgent byte waits to be read out of band.
     pub(super) fn has_urgent(&self) -> bool {
-        self.urgent.is_some_and(|mark| !mark.taken) && self.urgent_byte().is_some()
+        // Every segment asks: slices are not gone through for it, of which there may be as many as bytes.
+        self.urgent.is_some_and(|mark| {
+            let early = |ranges: &Reassembly| ranges.payload_at(mark.at).is_some();
+            let came = self.received.len() > (mark.at - self.copied()) as usize;
+            !mark.taken && (came || self.reassembly.as_deref().is_some_and(early))
+        })
     }
 
     /// recv(2) with MSG_OOB.
@@ -157,7 +163,7 @@ fn byte_of<'a>(mut slices: impl Iterator<Item = &'a bytes::Bytes>, mut place: us
     })
 }
 
-impl super::reassembly::Reassembly {
+impl Reassembly {
     /// The byte of a number, if it came before its turn.
     fn byte(&self, at: Seq) -> Option<u8> {
         let (payload, place) = self.payload_at(at)?;
