@@ -3,7 +3,7 @@
 //! Not here: each counter and reason by itself (`counters_tcp`), floods (`flood`).
 
 use rumpnet_proto::{Counter, Errno, Request};
-use rumpnet_stack::{Config, MemoryLimits, PortConfig, SocketId, TcpOption as Setting};
+use rumpnet_stack::{Config, MemoryLimits, PortConfig, Shutdown, SocketId, TcpOption as Setting};
 use rumpnet_wire::{
     ethernet,
     ip::Protocol,
@@ -19,6 +19,8 @@ use outside::{OUR_MAC, Outside, header, quiet};
 struct Stranger {
     outside: Outside,
     listener: SocketId,
+    /// Handshakes that he has begun; each is further on in the space of numbers.
+    knocks: u32,
 }
 
 /// One of his connections: his next number and ours, and what every segment of it bears.
@@ -44,16 +46,18 @@ impl Stranger {
         outside.stack.tcp_bind(listener, ([0, 0, 0, 0], 80).into()).expect("free");
         outside.stack.tcp_listen(listener, 4).expect("bound");
         outside.forget();
-        Self { outside, listener }
+        Self { outside, listener, knocks: 0 }
     }
 
     /// The first two segments of a handshake.
     fn knock(&mut self, port: u16, options: &[TcpOption<'_>]) -> Line {
         let mut told = Options::EMPTY;
         options.iter().for_each(|option| told.push(option).expect("room"));
-        let mut line = Line { port, seq: 1000, ack: 0, options: told };
+        let seq = 1000 + self.knocks * 10_000;
+        self.knocks += 1;
+        let mut line = Line { port, seq, ack: 0, options: told };
         self.outside.forget();
-        self.say(&line, Flags::SYN, b"", |head| head.sequence = Seq(999));
+        self.say(&line, Flags::SYN, b"", |head| head.sequence = Seq(seq - 1));
         let answer = read(self.outside.sent().first().expect("an answer"));
         line.ack = answer.sequence.0.wrapping_add(1);
         line
@@ -139,4 +143,19 @@ fn a_clock_beside_an_impossible_acknowledgment_is_not_believed() {
     let stack = &mut stranger.outside.stack;
     let received = stack.tcp_receive(stranger.outside.now, socket, 100).map(|payload| payload.to_bytes());
     assert_eq!(received.as_deref(), Ok(&b"honest"[..]));
+}
+
+#[test]
+fn a_new_connection_in_the_place_of_one_in_time_wait_leaves_what_was_not_read() {
+    let mut stranger = Stranger::new(quiet());
+    let (mut line, socket) = stranger.connect(5000, &[]);
+    stranger.outside.stack.tcp_shutdown(stranger.outside.now, socket, Shutdown::Write).expect("connected");
+    assert!(read(&stranger.outside.sent()[0]).flags.contains(Flags::FIN));
+    line.ack = line.ack.wrapping_add(1);
+    stranger.say(&line, Flags::ACK | Flags::FIN, b"last words", |_| ());
+    let again = stranger.knock(5000, &[]);
+    assert_eq!(again.port, 5000);
+    let stack = &mut stranger.outside.stack;
+    let received = stack.tcp_receive(stranger.outside.now, socket, 100).map(|payload| payload.to_bytes());
+    assert_eq!(received.as_deref(), Ok(&b"last words"[..]));
 }

@@ -266,8 +266,10 @@ impl Tcp {
         let Some(connection) = self.connection(key) else { return false };
         let opens = segment.has(Flags::SYN) && !segment.has(Flags::ACK) && !segment.has(Flags::RST);
         let gives = connection.state == State::TimeWait && opens && connection.is_older_than(segment);
-        if gives {
-            self.remove(cx, key);
+        if gives && let Some(connection) = self.connection_mut(key) {
+            // Its user, if there is one, may still read what has come.
+            connection.end(None);
+            self.settle_closed(cx, key);
         }
         gives
     }
