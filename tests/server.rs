@@ -186,7 +186,7 @@ fn a_server_that_goes_in_mid_call_is_named() {
 /// Runs a program that speaks to a server by itself: `connect()` gives a socket, `ask()` what a tool says meanwhile, `ask_until_answered()` waits for a good
 /// answer.
 #[track_caller]
-fn speak(namespace: &Namespace, server: &Server, program: &str) {
+fn speak(namespace: &Namespace, server: &Server<'_>, program: &str) {
     let common = format!(
         r#"
 import os, random, socket, subprocess, time
