@@ -5,7 +5,7 @@
 use rumpnet_proto::{Counter, Errno, Request};
 use rumpnet_stack::{Config, MemoryLimits, PortConfig, Shutdown, SocketId, TcpOption as Setting};
 use rumpnet_wire::{
-    ethernet,
+    arp, ethernet,
     ip::Protocol,
     ipv4,
     tcp::{Flags, Header, Options, Seq, TcpOption, Timestamps},
@@ -13,7 +13,7 @@ use rumpnet_wire::{
 
 mod outside;
 
-use outside::{OUR_MAC, Outside, header, quiet};
+use outside::{OUR_MAC, OURS, Outside, THEIRS, header, quiet};
 
 /// A listener at port 80, and a stranger who talks to it by hand.
 struct Stranger {
@@ -158,4 +158,33 @@ fn a_new_connection_in_the_place_of_one_in_time_wait_leaves_what_was_not_read() 
     let stack = &mut stranger.outside.stack;
     let received = stack.tcp_receive(stranger.outside.now, socket, 100).map(|payload| payload.to_bytes());
     assert_eq!(received.as_deref(), Ok(&b"last words"[..]));
+}
+
+#[test]
+fn what_was_left_to_a_peer_who_never_opens_his_window_goes_when_memory_is_short() {
+    let memory = MemoryLimits { low: 10_000, pressure: 20_000, max: 30_000 };
+    let mut stranger = Stranger::new(Config { memory, ..quiet() });
+    let (line, socket) = stranger.connect(5000, &[]);
+    stranger.say(&line, Flags::ACK, b"", |head| head.window = 0);
+    while stranger.outside.stack.tcp_send(stranger.outside.now, socket, vec![7; 1000].into()).is_ok() {}
+    stranger.outside.stack.tcp_close(stranger.outside.now, socket).expect("open");
+    let (mut other, _) = stranger.connect(5001, &[]);
+    for _ in 0..4 {
+        stranger.say(&other, Flags::ACK, &[7; 1000], |_| ());
+        other.seq += 1000;
+    }
+    let left = memory.max - stranger.outside.stack.memory().0;
+    assert!(left < 8000, "{left} would be enough for others");
+    // Each probe is answered, so that he is not silent.
+    for _ in 0..100 {
+        stranger.outside.receive(outside::arp(arp::Operation::Request, THEIRS, OURS));
+        stranger.outside.wait(10);
+        let sent = stranger.outside.sent();
+        let segments = sent.iter().filter(|frame| frame[12..14] == [8, 0]).map(|frame| read(frame));
+        if segments.filter(|head| head.destination_port == 5000).count() > 0 {
+            stranger.say(&line, Flags::ACK, b"", |head| head.window = 0);
+        }
+    }
+    let (used, _) = stranger.outside.stack.memory();
+    assert!(used < memory.low + 10_000, "{used}");
 }

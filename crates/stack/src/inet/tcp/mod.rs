@@ -425,8 +425,9 @@ impl Tcp {
         if self.is_held(key) {
             return self.on_held_too_long(cx, key);
         }
+        let allowance = cx.allowance();
         let Some(connection) = self.connection_mut(key) else { return };
-        connection.timer = None;
+        (connection.timer, connection.allowed) = (None, allowance);
         let before = (connection.readiness(), connection.expirations);
         connection.on_timer(now);
         let after = (connection.readiness(), connection.expirations);

@@ -15,6 +15,8 @@ const SYN_ACK_RETRIES: u8 = 5;
 const RETRIES: u8 = 15;
 /// The same when nobody holds the connection any more (tcp_orphan_retries).
 const ORPHAN_RETRIES: u8 = 8;
+/// Probes of a closed window for an orphan when its memory is wanted by others.
+const ORPHAN_PROBES: u8 = 3;
 /// For so long a cork holds data back (tcp(7)).
 const CORK_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -130,10 +132,13 @@ impl Connection {
         self.settings.user_timeout().is_some_and(|limit| now - self.waiting_since >= limit)
     }
 
-    /// A peer whose window stays closed is patient company, but an orphan's is not waited for without end.
+    /// A peer whose window stays closed is patient company, but an orphan's is not waited for without end; nor for long when it holds memory
+    /// of which nobody else gets more than is guaranteed (tcp(7), tcp_mem), though its peer may answer for ever.
     fn give_up_if_hopeless(&mut self, now: Instant) {
         let silent = now - self.last_heard > MAX_RTO * 4;
-        if self.is_out_of_patience(now) || (silent && (self.orphan || self.rtt.backoff() > RETRIES)) {
+        let short = self.allowed <= self.guaranteed() && self.rtt.backoff() > ORPHAN_PROBES.into();
+        let hopeless = if self.orphan { silent || short } else { silent && self.rtt.backoff() > RETRIES };
+        if self.is_out_of_patience(now) || hopeless {
             self.end(Some(Errno::TimedOut));
         }
     }
