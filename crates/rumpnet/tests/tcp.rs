@@ -194,9 +194,10 @@ fn either_side_may_end_first_and_still_hear_the_other() {
         let (mut ours, theirs) = connect(&kernel);
         theirs.shutdown(Shutdown::Write).expect("open");
         assert_eq!(ours.read(&mut [0; 9]).expect("the end"), 0);
+        let reader = thread::spawn(move || read_to_end(theirs) == data(1_000_000, 7));
         ours.write_all(&data(1_000_000, 7)).expect("the host still reads");
         drop(ours);
-        assert!(read_to_end(theirs) == data(1_000_000, 7));
+        assert!(reader.join().expect("read"));
         let (ours, mut theirs) = connect(&kernel);
         ours.shutdown(Shutdown::Write).expect("open");
         assert_eq!(theirs.read(&mut [0; 9]).expect("the end"), 0);
