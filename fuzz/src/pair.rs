@@ -286,8 +286,11 @@ impl World {
         let connected = stack.tcp_info(end.socket).is_ok_and(|info| info.state != TcpState::SynSent);
         let given_up = stack.tcp_take_error(end.socket) != Ok(None);
         let owes = stack.tcp_queues(end.socket).is_ok_and(|queues| queues.unacknowledged > 0);
+        // Its FIN may be given up before it has arrived.
+        let impatient = stack.tcp_settings(end.socket).is_ok_and(|settings| settings.user_timeout.is_some());
+        let gives_up = given_up || impatient;
         // Unread data, or what still comes, is answered with a reset; who gave up says nothing that could not be lost, and so does an orphan.
-        self.connections[number].hasty |= !end.ended || end.failed || given_up || owes || !connected;
+        self.connections[number].hasty |= !end.ended || end.failed || gives_up || owes || !connected;
         stack.tcp_close(self.now, end.socket).expect("it is open");
     }
 
