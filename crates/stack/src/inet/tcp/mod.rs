@@ -269,6 +269,7 @@ impl Tcp {
         if gives && let Some(connection) = self.connection_mut(key) {
             // Its user, if there is one, may still read what has come.
             connection.end(None);
+            self.account(cx, key);
             self.settle_closed(cx, key);
         }
         gives
