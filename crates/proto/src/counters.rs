@@ -64,6 +64,8 @@ counters! {
         IpReassembled "IP packets reassembled";
         IpFragmented "IP packets fragmented";
         IpFragmentsSent "IP fragments sent";
+        IpPathMtuLearned "IP paths found to be narrower than their link";
+        IpPathMtuEvicted "IP paths forgotten for want of room before their time";
         IcmpReceived "ICMP messages received";
         IcmpSent "ICMP messages sent";
         IcmpEchoRequests "ICMP echo requests answered";
@@ -97,8 +99,6 @@ counters! {
         TcpPruned "TCP bytes given up that came before their turn";
         TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpUnroutable "TCP segments without a way to their destination";
-        TcpPathMtuLearned "TCP paths found to be narrower than their link";
-        TcpPathMtuEvicted "TCP paths forgotten for want of room before their time";
         TcpUrgentReceived "TCP urgent pointers received that were new";
         TcpUrgentDisplaced "TCP urgent pointers that a later one displaced before their byte was read";
         TcpCookiesSent "TCP connection requests answered with a cookie";

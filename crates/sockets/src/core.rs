@@ -126,6 +126,10 @@ impl<N: Net> Udp<N> {
         self.call(|stack, _| stack.udp_set_option(self.id, option))
     }
 
+    pub(crate) fn path_mtu(&self) -> io::Result<u32> {
+        self.call(|stack, _| stack.path_mtu(self.endpoint()))
+    }
+
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.call(|stack, _| stack.udp_take_error(self.id))?.map(N::error))
     }

@@ -74,6 +74,10 @@ pub struct Config {
     pub redirect_lifetime: u32,
     /// Whether echo requests to broadcast addresses are answered (net.inet.icmp.bmcastecho).
     pub icmp_broadcast_echo: bool,
+    /// Whether the MTU of paths is looked for and remembered: TCP's packets bear DF, and ICMP is believed (net.inet.ip.mtudisc).
+    pub mtu_discovery: bool,
+    /// For how many seconds a path is believed to be narrow (net.inet.ip.mtudisctimeout).
+    pub mtu_discovery_lifetime: u32,
     /// Whether packets for other hosts are passed on (net.inet.ip.forwarding).
     pub forwarding: bool,
     /// Whether senders hear of better routers on their own link (net.inet.ip.redirect).
@@ -158,6 +162,8 @@ impl Config {
             accept_redirects: true,
             redirect_lifetime: 600,
             icmp_broadcast_echo: false,
+            mtu_discovery: true,
+            mtu_discovery_lifetime: 600,
             forwarding: false,
             redirects: true,
             directed_broadcast: false,

@@ -44,7 +44,7 @@ pub use endpoint::{Endpoint, Readiness};
 pub use inet::tcp::{
     Absent, Flow, Resets, SendMode, Shutdown, TcpInfo, TcpOption, TcpQueues, TcpSettings, Tuning, Undelivered,
 };
-pub use inet::{neighbor, prefix};
+pub use inet::{neighbor, path_mtu::MtuDiscovery, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use memory::MemoryLimits;
 pub use random::Seed;
@@ -378,6 +378,20 @@ impl Stack {
     /// getsockopt(2) of SO_ERROR: takes the pending error.
     pub fn udp_take_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
         self.sockets.take_udp_error(id)
+    }
+
+    /// getsockopt(2) of IP_MTU: what the path of a connected socket carries, in bytes, as far as it is known. ENOTCONN, and what routing says.
+    pub fn path_mtu(&self, endpoint: Endpoint) -> Result<u32, Errno> {
+        let Self { cx, link, inet, .. } = self;
+        match endpoint {
+            Endpoint::Udp(id) => self.sockets.udp_path_mtu(cx, link, inet, id),
+            Endpoint::Tcp(id) => self.tcp.path_mtu(cx, link, inet, id),
+        }
+    }
+
+    /// getsockopt(2) of IP_MTU_DISCOVER on a UDP socket; a TCP socket's is in [`Self::tcp_settings`].
+    pub fn udp_mtu_discovery(&self, id: SocketId) -> Result<MtuDiscovery, Errno> {
+        self.sockets.udp_mtu_discovery(id)
     }
 
     /// poll(2) on one socket.

@@ -1,8 +1,9 @@
 //! Every counter and every reason of TCP, raised by segments made by hand.
 
-use rumpnet_proto::{Counter, DropReason, Request};
-use rumpnet_stack::{Config, MemoryLimits, Offloads, PortConfig, Shutdown, SocketId};
+use rumpnet_proto::{Counter, DropReason, Errno, Request};
+use rumpnet_stack::{Config, Endpoint, MemoryLimits, MtuDiscovery, Offloads, PortConfig, Shutdown, SocketId};
 use rumpnet_wire::{
+    arp::Operation,
     ethernet::{self, EtherType},
     icmpv4::{Message, UnreachableCode},
     ip::Protocol,
@@ -527,13 +528,86 @@ fn a_path_that_is_too_narrow_is_followed_without_a_time_out() {
     peer.outside.forget();
     let error = packet(header(Protocol::ICMP, 0), &message(kind, quote));
     peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
-    let heard = [Counter::IcmpReceived, Counter::IcmpErrorsReceived, Counter::TcpPathMtuLearned];
+    let heard = [Counter::IcmpReceived, Counter::IcmpErrorsReceived, Counter::IpPathMtuLearned];
     peer.outside.raises(&all(&[&DELIVERED, &heard]), &[]);
     let again: u64 = peer.outside.sent().len() as u64;
     assert!(again >= 1);
     assert_eq!(peer.outside.stack.counter(Counter::TcpTimeouts), 0);
     assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 960);
     peer.outside.stack.tcp_shutdown(peer.outside.now, peer.socket(), Shutdown::Both).expect("connected");
+}
+
+#[test]
+fn a_connection_that_lives_tries_the_larger_again_after_ten_minutes() {
+    let mut peer = Peer::connected_with(&[TcpOption::MaximumSegmentSize(1460)]);
+    peer.options = Options::EMPTY;
+    let kind =
+        Message::DestinationUnreachable { code: UnreachableCode::FRAGMENTATION_NEEDED, next_hop_mtu: 1000 };
+    let path_mtu = |peer: &Peer| peer.outside.stack.path_mtu(Endpoint::Tcp(peer.socket()));
+    let sends = |peer: &mut Peer| {
+        peer.send(&[7; 1460]);
+        peer.outside.sent()
+    };
+    let is_acknowledged = |peer: &mut Peer| {
+        peer.ack += 1460;
+        peer.say(Flags::ACK, b"");
+        peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss
+    };
+    let sent = sends(&mut peer);
+    let error = packet(header(Protocol::ICMP, 0), &message(kind, &sent[0][14..14 + 28]));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
+    peer.outside.wait(590);
+    sends(&mut peer);
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
+    peer.outside.wait(10);
+    // The neighbour is known as fresh as at first.
+    peer.outside.receive(outside::arp(Operation::Request, THEIRS, OURS));
+    sends(&mut peer);
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (1460, Ok(1500)));
+    // If it is still too much, the path says so again.
+    let sent = sends(&mut peer);
+    let error = packet(header(Protocol::ICMP, 0), &message(kind, &sent[0][14..14 + 28]));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
+    assert_eq!(path_mtu(&Peer::connected()), Ok(1500));
+    let listener = peer.listener;
+    assert_eq!(peer.outside.stack.path_mtu(Endpoint::Tcp(listener)), Err(Errno::NotConn));
+}
+
+#[test]
+fn without_path_mtu_discovery_segments_may_be_fragmented_and_no_error_narrows_them() {
+    let fragments = |peer: &mut Peer| {
+        peer.send(&[7; 1460]);
+        let sent = peer.outside.sent();
+        peer.ack += 1460;
+        peer.say(Flags::ACK, b"");
+        (
+            !ipv4::Header::parse(&sent[0][14..]).expect("a packet").0.dont_fragment,
+            sent[0][14..14 + 28].to_vec(),
+        )
+    };
+    let mss = TcpOption::MaximumSegmentSize(1460);
+    let mut peer = Peer::listening(Config { mtu_discovery: false, ..quiet() }).connect(&[mss]);
+    peer.options = Options::EMPTY;
+    peer.send(&[7; 1460]);
+    let quote = peer.outside.sent()[0][14..14 + 28].to_vec();
+    let kind =
+        Message::DestinationUnreachable { code: UnreachableCode::FRAGMENTATION_NEEDED, next_hop_mtu: 1000 };
+    let error = packet(header(Protocol::ICMP, 0), &message(kind, &quote));
+    peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
+    assert_eq!(peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.mss, 1460);
+    peer.ack += 1460;
+    peer.say(Flags::ACK, b"");
+    assert!(fragments(&mut peer).0);
+    let mut peer = Peer::connected_with(&[mss]);
+    peer.options = Options::EMPTY;
+    assert!(!fragments(&mut peer).0);
+    let (now, socket) = (peer.outside.now, peer.socket());
+    let dont = rumpnet_stack::TcpOption::MtuDiscovery(MtuDiscovery::Dont);
+    peer.outside.stack.tcp_set_option(now, socket, dont).expect("connected");
+    assert!(fragments(&mut peer).0);
+    assert_eq!(peer.outside.stack.tcp_settings(socket).expect("open").mtu_discovery, MtuDiscovery::Dont);
 }
 
 #[test]
@@ -549,8 +623,8 @@ fn the_next_connection_to_the_same_destination_begins_with_what_is_known_of_its_
     let quote = peer.outside.sent()[0][14..14 + 28].to_vec();
     let error = packet(header(Protocol::ICMP, 0), &message(narrow(1000), &quote));
     peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
-    assert_eq!(peer.outside.stack.counter(Counter::TcpPathMtuLearned), 1);
-    assert_eq!(peer.outside.stack.counter(Counter::TcpPathMtuEvicted), 1, "there is room for none");
+    assert_eq!(peer.outside.stack.counter(Counter::IpPathMtuLearned), 1);
+    assert_eq!(peer.outside.stack.counter(Counter::IpPathMtuEvicted), 1, "there is room for none");
 
     let mut peer = Peer::listening(Config { path_mtus: 1, ..quiet() }).connect(&[mss]);
     peer.options = Options::EMPTY;

@@ -3,7 +3,9 @@
 //! An option that the stack does not have is refused with ENOPROTOOPT.
 
 use rumpnet_proto::TcpState;
-use rumpnet_stack::{Absent, Endpoint, SocketId, SocketOption, TcpOption, TcpSettings, time::Duration};
+use rumpnet_stack::{
+    Absent, Endpoint, MtuDiscovery, SocketId, SocketOption, TcpOption, TcpSettings, time::Duration,
+};
 
 use super::{World, descriptor::Object, info};
 use crate::refusal::{Answer, Refusal};
@@ -132,10 +134,32 @@ fn tcp_option(level: i32, name: i32, value: &[u8]) -> Answer<TcpOption> {
             TcpOption::Absent(Absent::FastOpen)
         }
         (libc::IPPROTO_TCP, libc::TCP_MD5SIG) => TcpOption::Absent(Absent::Md5Signature),
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => match int(value)? {
+            libc::IP_PMTUDISC_PROBE => TcpOption::Absent(Absent::PathMtuProbing),
+            how => TcpOption::MtuDiscovery(mtu_discovery(how)?),
+        },
         (libc::IPPROTO_IP, libc::IP_TTL) => TcpOption::Ttl(byte(value)?),
         (libc::IPPROTO_IP, libc::IP_TOS) => TcpOption::Tos(byte(value)?),
         _ => return Err(NO_SUCH_OPTION),
     })
+}
+
+/// A value of IP_MTU_DISCOVER; EINVAL for what is none.
+const fn mtu_discovery(value: i32) -> Answer<MtuDiscovery> {
+    Ok(match value {
+        libc::IP_PMTUDISC_DONT => MtuDiscovery::Dont,
+        libc::IP_PMTUDISC_WANT => MtuDiscovery::Want,
+        libc::IP_PMTUDISC_DO => MtuDiscovery::Do,
+        _ => return Err(Refusal::INVALID),
+    })
+}
+
+const fn mtu_discovery_number(how: MtuDiscovery) -> i32 {
+    match how {
+        MtuDiscovery::Dont => libc::IP_PMTUDISC_DONT,
+        MtuDiscovery::Want => libc::IP_PMTUDISC_WANT,
+        MtuDiscovery::Do => libc::IP_PMTUDISC_DO,
+    }
 }
 
 fn udp_option(level: i32, name: i32, value: &[u8]) -> Answer<SocketOption> {
@@ -146,6 +170,10 @@ fn udp_option(level: i32, name: i32, value: &[u8]) -> Answer<SocketOption> {
         (libc::IPPROTO_IP, libc::IP_TRANSPARENT) => SocketOption::BindAny(int(value)? != 0),
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => SocketOption::ReceiveBuffer(positive(value)?),
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => SocketOption::SendBuffer(positive(value)?),
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => match int(value)? {
+            libc::IP_PMTUDISC_PROBE => return Err(NO_SUCH_OPTION),
+            how => SocketOption::MtuDiscovery(mtu_discovery(how)?),
+        },
         (libc::IPPROTO_IP, libc::IP_TTL) => SocketOption::Ttl(byte(value)?),
         (libc::IPPROTO_IP, libc::IP_TOS) => SocketOption::Tos(byte(value)?),
         _ => return Err(NO_SUCH_OPTION),
@@ -206,9 +234,16 @@ impl World {
             (libc::SOL_SOCKET, libc::SO_PROTOCOL) => {
                 return number(if is_stream { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP });
             }
+            (libc::IPPROTO_IP, libc::IP_MTU) => return number(self.stack.path_mtu(endpoint)? as i32),
             _ => {}
         }
-        let Endpoint::Tcp(id) = endpoint else { return Err(NO_SUCH_OPTION) };
+        let id = match endpoint {
+            Endpoint::Tcp(id) => id,
+            Endpoint::Udp(id) if (level, name) == (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => {
+                return number(mtu_discovery_number(self.stack.udp_mtu_discovery(id)?));
+            }
+            Endpoint::Udp(_) => return Err(NO_SUCH_OPTION),
+        };
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) {
             let state = if listening { TcpState::Listen } else { TcpState::Closed };
             let queues = self.stack.tcp_queues(id)?;
@@ -253,6 +288,7 @@ impl World {
             (libc::IPPROTO_TCP, libc::TCP_LINGER2) => settings.tuning.fin_wait_secs as i32,
             (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => settings.tuning.window_clamp as i32,
             (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => settings.tuning.unsent_low_water as i32,
+            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => mtu_discovery_number(settings.mtu_discovery),
             (libc::IPPROTO_IP, libc::IP_TTL) => settings.ttl.into(),
             (libc::IPPROTO_IP, libc::IP_TOS) => settings.tos.into(),
             _ => return Err(NO_SUCH_OPTION),

@@ -137,6 +137,11 @@ impl<N: Wait> UdpSocket<N> {
         self.udp.set_option(option)
     }
 
+    /// What the path to the connected peer carries, in bytes, as far as it is known (IP_MTU). NotConnected.
+    pub fn path_mtu(&self) -> io::Result<u32> {
+        self.udp.path_mtu()
+    }
+
     /// Takes the pending error (SO_ERROR).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.udp.take_error()

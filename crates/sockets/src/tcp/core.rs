@@ -273,6 +273,10 @@ impl<N: Net> Tcp<N> {
         self.call(|stack, _| stack.tcp_info(self.id))
     }
 
+    pub(crate) fn path_mtu(&self) -> io::Result<u32> {
+        self.call(|stack, _| stack.path_mtu(self.endpoint()))
+    }
+
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.call(|stack, _| stack.tcp_take_error(self.id))?.map(N::error))
     }

@@ -92,6 +92,11 @@ macro_rules! stream_options {
             self.tcp.info()
         }
 
+        /// What the path carries, in bytes, as far as it is known (IP_MTU). NotConnected.
+        pub fn path_mtu(&self) -> std::io::Result<u32> {
+            self.tcp.path_mtu()
+        }
+
         /// Takes the pending error (SO_ERROR).
         pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
             self.tcp.take_error()

@@ -16,6 +16,8 @@ const NAMES: &[&str] = &[
     "net.inet.ip.dad_optimistic",
     "net.inet.ip.directed-broadcast",
     "net.inet.ip.forwarding",
+    "net.inet.ip.mtudisc",
+    "net.inet.ip.mtudisctimeout",
     "net.inet.ip.redirect",
     "net.inet.ip.rpfilter",
     "net.inet.ip.ttl",
@@ -71,6 +73,10 @@ impl Stack {
                 config.neighbor_lifetime = Duration::from_secs(seconds);
                 self.inet.neighbors.set_lifetime(config.neighbor_lifetime);
                 Ok(before)
+            }
+            "net.inet.ip.mtudisc" => switch(&mut config.mtu_discovery, value),
+            "net.inet.ip.mtudisctimeout" => {
+                exchange(&mut config.mtu_discovery_lifetime, value, 1, i64::from(u32::MAX))
             }
             "net.inet.ip.forwarding" => switch(&mut config.forwarding, value),
             "net.inet.ip.redirect" => switch(&mut config.redirects, value),

@@ -234,7 +234,7 @@ impl Inet {
                         .for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));
                     self.unreachable
                         .extend(packets.iter().filter_map(|frame| frame.charge).map(|charge| charge.socket));
-                    let of_tcp = |frame: &Frame| determine_offender(frame.headers.as_slice(), 0);
+                    let of_tcp = |frame: &Frame| determine_offender(frame.headers.as_slice());
                     self.undelivered.extend(packets.iter().filter_map(of_tcp));
                     packets.into_iter().for_each(|frame| self.tell_of_missing_host(cx, link, frame));
                 }

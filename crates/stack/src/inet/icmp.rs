@@ -57,6 +57,10 @@ pub(crate) struct ErrorReport {
     pub(crate) kind: u8,
     pub(crate) code: u8,
     pub(crate) ttl: u8,
+    /// The MTU of the link that it did not fit, if the error is about that and says so.
+    pub(crate) next_hop_mtu: u16,
+    /// How long what we had sent was.
+    pub(crate) len: u16,
     /// What we had sent.
     pub(crate) offender: Offender,
 }
@@ -73,12 +77,11 @@ pub(crate) enum Offender {
         identifier: u16,
         sequence: u16,
     },
-    /// A segment, the number that it begins with, and the MTU of the link that it did not fit, if the error says so.
+    /// A segment, and the number that it begins with.
     Tcp {
         source: SocketAddr,
         destination: SocketAddr,
         sequence: u32,
-        next_hop_mtu: u16,
     },
 }
 
@@ -304,12 +307,14 @@ fn determine_report(header: &Header, packet: &Received) -> Option<ErrorReport> {
     let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
     let quoted = bytes.get(Message::LEN..)?;
     let next_hop_mtu = u16::from_be_bytes([bytes[6], bytes[7]]);
-    let offender = determine_offender(quoted, next_hop_mtu)?;
-    Some(ErrorReport { from: header.source, kind, code, ttl: header.ttl, offender })
+    let (original, _) = Header::parse_quoted(quoted).ok()?;
+    let offender = determine_offender(quoted)?;
+    let len = original.total_len;
+    Some(ErrorReport { from: header.source, kind, code, ttl: header.ttl, next_hop_mtu, len, offender })
 }
 
 /// Which of our packets begins with these bytes.
-pub(super) fn determine_offender(packet: &[u8], next_hop_mtu: u16) -> Option<Offender> {
+pub(super) fn determine_offender(packet: &[u8]) -> Option<Offender> {
     let (original, transport) = Header::parse_quoted(packet).ok()?;
     let (source, destination) = (IpAddr::V4(original.source), IpAddr::V4(original.destination));
     Some(match original.protocol {
@@ -320,7 +325,6 @@ pub(super) fn determine_offender(packet: &[u8], next_hop_mtu: u16) -> Option<Off
                 source: SocketAddr::new(source, u16::from_be_bytes([s0, s1])),
                 destination: SocketAddr::new(destination, u16::from_be_bytes([d0, d1])),
                 sequence: u32::from_be_bytes(number),
-                next_hop_mtu,
             }
         }
         Protocol::UDP => {

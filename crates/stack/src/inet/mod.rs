@@ -12,6 +12,7 @@ pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod ipv4;
 pub mod neighbor;
+pub(crate) mod path_mtu;
 pub mod prefix;
 mod redirect;
 pub(crate) mod route;
@@ -42,6 +43,7 @@ pub(crate) struct Inet {
     pub(crate) addresses: Addresses,
     pub(crate) routes: Routes,
     pub(crate) neighbors: NeighborCache<Frame>,
+    pub(crate) path_mtus: path_mtu::PathMtus,
     pub(crate) reassembly: Reassembly,
     /// The next IPv4 identification (RFC 6864).
     identification: u16,
@@ -96,6 +98,7 @@ impl Inet {
             addresses: Addresses::new(config.addresses, random),
             routes: Routes::new(random),
             neighbors: NeighborCache::new(limits, random.next_seed()),
+            path_mtus: path_mtu::PathMtus::default(),
             reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
             identification: random.next_u64() as u16,
             error_budget: error_budget::ErrorBudget::new(random),

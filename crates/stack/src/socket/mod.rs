@@ -21,8 +21,9 @@ use crate::{
         Delivery, Inet,
         icmp::{ErrorKind, ErrorReport, Offender, errno_of},
         ipv4::Audience,
+        path_mtu::{MtuDiscovery, determine_told},
     },
-    link::Link,
+    link::{Link, NO_INTERFACE},
     random::Random,
     reuse::Uses,
     slab::{Key, Slab},
@@ -122,7 +123,7 @@ impl Sockets {
             // TCP has sockets of its own; the stack hands its segments there.
             Delivery::Tcp(_) => {}
             Delivery::Error { report, interface } => {
-                if !self.on_error(cx, &report) {
+                if !self.on_error(cx, link, inet, &report) {
                     cx.drop_received(interface, DropReason::IcmpNoSocket, packet);
                 }
             }
@@ -160,12 +161,18 @@ impl Sockets {
     }
 
     /// An ICMP error says that it concerns something that we sent; false if it does not.
-    fn on_error(&mut self, cx: &mut Context, report: &ErrorReport) -> bool {
+    fn on_error(&mut self, cx: &mut Context, link: &Link, inet: &mut Inet, report: &ErrorReport) -> bool {
         match report.offender {
             Offender::Udp { source, destination } => {
+                let narrow = (report.kind, report.code) == (3, 4);
+                let learned = narrow && self.learn_path_mtu(cx, link, inet, (source, destination), report);
                 // Only a connected socket hears of errors (RFC 1122 section 4.1.3.3).
-                let Some(id) = self.demux.find_connected(source, destination) else { return false };
-                self.set_error(id, errno_of(report.kind, report.code));
+                let Some(id) = self.demux.find_connected(source, destination) else { return learned };
+                let fragments =
+                    self.udp.value(id).is_some_and(|socket| socket.mtu_discovery == MtuDiscovery::Dont);
+                if !(narrow && fragments) {
+                    self.set_error(id, errno_of(report.kind, report.code));
+                }
                 true
             }
             Offender::Echo { destination, identifier, sequence } => {
@@ -174,6 +181,30 @@ impl Sockets {
             // The stack has asked TCP.
             Offender::Tcp { .. } => false,
         }
+    }
+
+    /// A datagram of a socket of ours, by its addresses, did not fit its path. Whether that was news.
+    fn learn_path_mtu(
+        &self,
+        cx: &mut Context,
+        link: &Link,
+        inet: &mut Inet,
+        (source, destination): (SocketAddr, SocketAddr),
+        report: &ErrorReport,
+    ) -> bool {
+        // What nobody can have sent is a forgery (RFC 5927).
+        if !cx.config.mtu_discovery || self.demux.find(source, destination, (NO_INTERFACE, false)).is_none() {
+            return false;
+        }
+        let Ok(path) = inet.determine_path(cx, link, destination.ip(), Some(source.ip())) else {
+            return false;
+        };
+        let mtu = determine_told(report.next_hop_mtu, report.len.into());
+        let narrower = mtu < inet.path_mtu(cx, destination.ip(), path.mtu);
+        if narrower {
+            inet.learn_path_mtu(cx, destination.ip(), mtu);
+        }
+        narrower
     }
 
     /// A neighbour did not answer.

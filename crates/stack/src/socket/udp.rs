@@ -19,6 +19,7 @@ use crate::{
     inet::{
         Inet,
         ipv4::Outgoing,
+        path_mtu::MtuDiscovery,
         route::{Path, Scope, reason_of},
         udp,
     },
@@ -48,6 +49,7 @@ pub(super) struct UdpSocket {
     may_broadcast: bool,
     /// Whether it may have an address that is not ours.
     bind_any: bool,
+    pub(super) mtu_discovery: MtuDiscovery,
     /// Who may share its address.
     reuse: Reuse,
     /// Whether it stands in the dirty list, or its news was not taken yet.
@@ -69,6 +71,8 @@ pub enum SocketOption {
     SendBuffer(u32),
     /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
     BindAny(bool),
+    /// IP_MTU_DISCOVER; `Dont` unless it is set.
+    MtuDiscovery(MtuDiscovery),
     /// SO_REUSEADDR: whether others that say so too may be bound where it is; of those at one address the last hears.
     ReuseAddress(bool),
     /// SO_REUSEPORT: whether others that say so too may be bound where it is, and share what comes by the hash of the flow.
@@ -186,6 +190,7 @@ impl UdpSocket {
             // What is held for an address is let go by the same rule.
             SocketOption::BindAny(_) if self.local.is_some() => return Err(Errno::Inval),
             SocketOption::BindAny(on) => self.bind_any = on,
+            SocketOption::MtuDiscovery(how) => self.mtu_discovery = how,
             SocketOption::ReuseAddress(on) => self.reuse.set_address(on),
             SocketOption::ReusePort(on) => self.reuse.set_port(on),
             SocketOption::SendBuffer(bytes) => self.send_limit = bytes.clamp(MIN_BUFFER, MAX_BUFFER) as usize,
@@ -214,6 +219,7 @@ impl Sockets {
             tos: 0,
             may_broadcast: false,
             bind_any: false,
+            mtu_discovery: MtuDiscovery::Dont,
             reuse: Reuse::default(),
             announced: false,
         };
@@ -432,7 +438,7 @@ impl Sockets {
             destination: destination.ip(),
             ttl: socket.ttl.unwrap_or(if path.scope == Scope::Multicast { 1 } else { cx.config.ttl }),
             tos: socket.tos,
-            dont_fragment: false,
+            dont_fragment: determine_dont_fragment(socket.mtu_discovery, frame.len(), &path),
             transport_len: rumpnet_wire::udp::Header::LEN,
         };
         // What is refused below was dropped there, and its charge is given back when the call ends.
@@ -516,6 +522,25 @@ impl Sockets {
         set
     }
 
+    /// getsockopt(2) of IP_MTU_DISCOVER.
+    pub(crate) fn udp_mtu_discovery(&self, id: SocketId) -> Result<MtuDiscovery, Errno> {
+        self.udp.value(id).map(|socket| socket.mtu_discovery).ok_or(Errno::BadF)
+    }
+
+    /// getsockopt(2) of IP_MTU: what the path of a connected socket carries, as far as it is known. ENOTCONN, and what routing says.
+    pub(crate) fn udp_path_mtu(
+        &self,
+        cx: &Context,
+        link: &Link,
+        inet: &Inet,
+        id: SocketId,
+    ) -> Result<u32, Errno> {
+        let socket = self.udp.value(id).ok_or(Errno::BadF)?;
+        let remote = socket.remote.ok_or(Errno::NotConn)?.ip();
+        let local = socket.local.map(|local| local.ip());
+        Ok(determine_allowed_path(cx, link, inet, remote, local, true)?.mtu)
+    }
+
     /// Takes the pending error (SO_ERROR).
     pub(crate) fn take_udp_error(&mut self, id: SocketId) -> Result<Option<Errno>, Errno> {
         Ok(self.udp.value_mut(id).ok_or(Errno::BadF)?.error.take())
@@ -560,8 +585,18 @@ fn determine_allowed_path(
     if destination.is_ipv6() {
         return Err(Errno::AfNoSupport);
     }
-    let path = inet.determine_path(cx, link, destination, source)?;
+    let mut path = inet.determine_path(cx, link, destination, source)?;
+    path.mtu = inet.path_mtu(cx, destination, path.mtu);
     if path.scope == Scope::Broadcast && !may_broadcast { Err(Errno::Acces) } else { Ok(path) }
+}
+
+/// Whether a packet of a socket bears DF: one that is fragmented here does not.
+const fn determine_dont_fragment(discovery: MtuDiscovery, len: usize, path: &Path) -> bool {
+    match discovery {
+        MtuDiscovery::Want => len + rumpnet_wire::ipv4::Header::LEN <= path.mtu as usize,
+        MtuDiscovery::Do => true,
+        MtuDiscovery::Dont => false,
+    }
 }
 
 /// A datagram that finds no way is counted like one that is dropped on it; what its sender may not do is not.

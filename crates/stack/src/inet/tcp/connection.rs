@@ -137,6 +137,8 @@ pub(crate) struct Settings {
     pub(crate) ecn: bool,
     /// Whether its address may be one that is not ours.
     pub(crate) bind_any: bool,
+    /// Whether routers may fragment what is sent (IP_MTU_DISCOVER).
+    pub(crate) may_fragment: bool,
     /// Who may share its address.
     pub(crate) reuse: Reuse,
     pub(crate) tuning: Tuning,
@@ -251,6 +253,8 @@ pub(crate) struct Connection {
     pub(super) free_segments: u8,
     /// The last segment is to be sent again as a probe of the tail.
     pub(super) tail_probe: bool,
+    /// Until when the path is believed to be narrower than the link, in seconds; 0 if it is not.
+    pub(super) narrow_until: u32,
     /// Where a probe of the tail ended that is not accounted for yet, and whether it was a repetition (TLP.end_seq, TLP.is_retrans).
     pub(super) probed: Option<(Seq, bool)>,
     /// A closed window is to be probed.
@@ -262,7 +266,7 @@ pub(crate) struct Connection {
     /// Where the present round trip of congestion control ends.
     pub(super) round_end: Seq,
     /// Transmissions repeated.
-    pub(super) retransmitted: u64,
+    pub(super) retransmitted: u32,
     pub(super) last_sent: Instant,
     /// Until when paced data waits, and whether there is some that does.
     pub(super) paced_until: Instant,
@@ -370,6 +374,7 @@ impl Connection {
             waiting_since: now,
             free_segments: 0,
             tail_probe: false,
+            narrow_until: 0,
             probed: None,
             window_probe: false,
             keepalive_probe: false,
@@ -438,6 +443,12 @@ impl Connection {
         let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
         let fits = self.settings.tuning.segment_on(path_mtu).min(self.peer_mss.into());
         self.mss = fits.saturating_sub(options).max(32);
+    }
+
+    /// Bytes of a full packet.
+    pub(super) const fn packet_len(&self) -> u32 {
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LEN } else { 0 };
+        self.mss + HEADERS + options
     }
 
     /// Our own link has become narrower: what is sent from now on fits it. A wider one may be followed by a narrow path, and changes nothing.

@@ -3,7 +3,7 @@
 use rumpnet_proto::{Counter, Errno};
 
 use super::{
-    Socket, Tcp,
+    Limits, Socket, Tcp,
     chores::VISITED_AT_ONCE,
     connection::{Connection, State},
     emit,
@@ -161,7 +161,7 @@ impl Tcp {
             && says
         {
             cx.count(Counter::TcpResetsSent);
-            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
+            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some(Limits::of_size(mss)));
         }
     }
 }

@@ -1,29 +1,24 @@
 //! Errors from the path: ICMP about our segments (RFC 1122 section 4.2.3.9, RFC 5461), forged ones held off (RFC 5927), path MTU
 //! discovery (RFC 1191), neighbours that do not answer.
 
-use core::net::IpAddr;
-
-use rumpnet_proto::{Counter, Errno};
+use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::Seq;
 
 use super::{
     Tcp,
-    connection::{Connection, HEADERS, State},
+    connection::{Connection, State},
 };
 use crate::{
     context::Context,
     inet::{
         Inet,
         icmp::{ErrorReport, Offender, errno_of},
+        path_mtu::determine_told,
     },
     link::Link,
     slab::Key,
+    time::Instant,
 };
-
-/// The least path MTU that is believed, against those who would make us send crumbs (as Linux has it).
-const MIN_PATH_MTU: u32 = 552;
-/// MTUs of real links, for routers that do not name theirs (RFC 1191 section 7).
-const PLATEAUS: [u32; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 576];
 
 impl Tcp {
     /// An ICMP error has come in; false if it is about nothing that we have under way.
@@ -31,10 +26,10 @@ impl Tcp {
         &mut self,
         cx: &mut Context,
         link: &mut Link,
-        inet: &Inet,
+        inet: &mut Inet,
         report: &ErrorReport,
     ) -> bool {
-        let Offender::Tcp { source, destination, sequence, next_hop_mtu } = report.offender else {
+        let Offender::Tcp { source, destination, sequence } = report.offender else {
             return false;
         };
         let Some(key) = self.find((source, destination)) else { return false };
@@ -44,8 +39,12 @@ impl Tcp {
         }
         match (report.kind, report.code, errno_of(report.kind, report.code)) {
             (3, 4, _) => {
-                if let Some(mtu) = connection.on_path_mtu(next_hop_mtu.into()) {
-                    self.learn_path_mtu(cx, destination.ip(), mtu);
+                if !cx.config.mtu_discovery {
+                    return true;
+                }
+                let mtu = determine_told(report.next_hop_mtu, connection.packet_len());
+                if connection.on_path_mtu(mtu) {
+                    connection.narrow_until = whole_seconds(inet.learn_path_mtu(cx, destination.ip(), mtu));
                 }
             }
             (_, _, Some(error)) => connection.on_path_error(error),
@@ -54,13 +53,6 @@ impl Tcp {
         self.tell(key);
         self.settle(cx, link, inet, key);
         true
-    }
-
-    fn learn_path_mtu(&mut self, cx: &mut Context, destination: IpAddr, mtu: u32) {
-        cx.count(Counter::TcpPathMtuLearned);
-        if self.path_mtus.learn(cx.now, destination, mtu, cx.config.path_mtus) {
-            cx.count(Counter::TcpPathMtuEvicted);
-        }
     }
 
     /// A neighbour did not answer, and a segment was dropped for it.
@@ -109,19 +101,42 @@ impl Connection {
 
     /// A segment did not fit: those to come do, and what is too long is sent again, which is no sign of congestion.
     ///
-    /// The MTU of the path, if that is news.
-    fn on_path_mtu(&mut self, told: u32) -> Option<u32> {
-        let present = self.mss + HEADERS;
-        let plateau = PLATEAUS.into_iter().find(|mtu| *mtu < present).unwrap_or(MIN_PATH_MTU);
-        let mtu = if told == 0 { plateau } else { told }.max(MIN_PATH_MTU);
+    /// Whether that is news.
+    fn on_path_mtu(&mut self, mtu: u32) -> bool {
         let before = self.mss;
         self.settle_mss(mtu);
         if self.mss >= before {
             self.mss = before;
-            return None;
+            return false;
         }
         let mss = self.mss;
         self.board.mark_lost(|sent| sent.len().min(sent.size.into()) > mss);
-        Some(mtu)
+        true
     }
+
+    /// What is sent from now on fits the link, and the path as far as it is `known`, until when. When that time is over the path may have become
+    /// wider, and the next segments try it (RFC 1191 section 6.3).
+    pub(super) fn follow_path(&mut self, now: Instant, link: u32, known: Option<(u32, Instant)>) {
+        match known.filter(|(mtu, _)| *mtu < link) {
+            Some((mtu, until)) => {
+                self.narrow_until = whole_seconds(until);
+                self.fit_link(mtu);
+            }
+            None if self.is_to_be_widened(now) => {
+                self.narrow_until = 0;
+                self.settle_mss(link);
+            }
+            None => self.fit_link(link),
+        }
+    }
+
+    fn is_to_be_widened(&self, now: Instant) -> bool {
+        let told = self.narrow_until != 0 && self.state != State::SynSent;
+        told && now >= Instant::from_secs(self.narrow_until.into())
+    }
+}
+
+/// A time as a connection keeps it: in seconds, rounded up, never 0.
+fn whole_seconds(time: Instant) -> u32 {
+    time.as_nanos().div_ceil(1_000_000_000).clamp(1, u32::MAX.into()) as u32
 }

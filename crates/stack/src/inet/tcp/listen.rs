@@ -7,7 +7,7 @@ use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::tcp::Flags;
 
 use super::{
-    Socket, Tcp,
+    Limits, Socket, Tcp,
     connection::{Connection, Settings, State},
     cookie::{self, Subject},
     emit,
@@ -208,7 +208,12 @@ impl Tcp {
         }
         let (outline, payload) = answer.build(now, Transmission::Syn);
         cx.count(Counter::TcpCookiesSent);
-        let limits = (u32::MAX, settings.ttl.map(NonZeroU8::get), answer.type_of_service(Transmission::Syn));
+        let limits = Limits {
+            size: u32::MAX,
+            ttl: settings.ttl.map(NonZeroU8::get),
+            tos: answer.type_of_service(Transmission::Syn),
+            may_fragment: settings.may_fragment,
+        };
         // What is refused below was counted there; the peer will ask again.
         let _refused = emit(cx, link, inet, &path, &outline, payload, Some(limits));
     }

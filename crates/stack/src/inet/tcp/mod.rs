@@ -23,7 +23,6 @@ mod memory;
 mod options;
 mod output;
 mod pacing;
-mod path_mtu;
 mod rack;
 mod reassembly;
 mod receive_queue;
@@ -114,7 +113,6 @@ pub(crate) struct Tcp {
     shortage: Shortage,
     secret: Seed,
     /// The second, and how many challenges are left in it.
-    path_mtus: path_mtu::PathMtus,
     challenges: (u64, u32),
     defaults: Settings,
 }
@@ -131,7 +129,6 @@ impl Tcp {
             news: Vec::new(),
             chores: Chores::default(),
             shortage: Shortage::default(),
-            path_mtus: path_mtu::PathMtus::default(),
             secret: random.next_seed(),
             challenges: (0, 0),
             defaults: Settings {
@@ -156,6 +153,7 @@ impl Tcp {
                 ecn: config.tcp_ecn,
                 bind_any: false,
                 reuse: Reuse::default(),
+                may_fragment: false,
                 tuning: Tuning::DEFAULT,
             },
         }
@@ -365,9 +363,9 @@ impl Tcp {
                 // Without a way it is tried again when its timer says so.
                 return self.rearm(cx, key);
             };
-            let mtu = self.path_mtus.determine(now, path_remote, path.mtu);
+            let known = inet.path_mtus.find(now, path_remote).filter(|_| cx.config.mtu_discovery);
             let Some(connection) = self.connection_mut(key) else { return };
-            connection.fit_link(mtu);
+            connection.follow_path(now, path.mtu, known);
             let port = link.interfaces.by_index(path.interface).and_then(|found| found.port);
             connection.listed = true;
             self.list(link, port, key);
@@ -503,8 +501,12 @@ impl Tcp {
         };
         let size = connection.segment_size();
         let (outline, payload) = connection.build(now, transmission);
-        let (ttl, tos) =
-            (connection.settings.ttl.map(NonZeroU8::get), connection.type_of_service(transmission));
+        let limits = Limits {
+            size,
+            ttl: connection.settings.ttl.map(NonZeroU8::get),
+            tos: connection.type_of_service(transmission),
+            may_fragment: connection.settings.may_fragment,
+        };
         let told = connection.settings.tuning.unsent_low_water != u32::MAX && connection.has_sent_enough();
         if told {
             self.tell(key);
@@ -513,7 +515,7 @@ impl Tcp {
             cx.count(Counter::TcpRetransmitted);
         }
         cx.add(Counter::TcpSent, (payload.len() as u64).div_ceil(size.into()).max(1));
-        let sent = emit(cx, link, inet, &path, &outline, payload, Some((size, ttl, tos)));
+        let sent = emit(cx, link, inet, &path, &outline, payload, Some(limits));
         if sent == Err(Errno::HostDown) {
             // The neighbour has just been asked for in vain.
             self.on_silent_neighbor(cx, link, inet, key);
@@ -612,7 +614,25 @@ fn pair_of(sockets: &Slab<Socket>, key: Key) -> Option<Pair> {
     }
 }
 
-/// Puts a segment on its way, unless it is refused below, where that is counted; a lost one is sent again. `limits` are the payload of a segment, the time to live and the type of service.
+/// How a segment travels.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Payload bytes of a segment.
+    size: u32,
+    ttl: Option<u8>,
+    tos: u8,
+    /// Whether routers may fragment it.
+    may_fragment: bool,
+}
+
+impl Limits {
+    /// Segments of a size, and otherwise as the kernel sends them.
+    const fn of_size(size: u32) -> Self {
+        Self { size, ttl: None, tos: 0, may_fragment: false }
+    }
+}
+
+/// Puts a segment on its way, unless it is refused below, where that is counted; a lost one is sent again.
 fn emit(
     cx: &mut Context,
     link: &mut Link,
@@ -620,16 +640,16 @@ fn emit(
     path: &Path,
     outline: &Outline,
     payload: Payload,
-    limits: Option<(u32, Option<u8>, u8)>,
+    limits: Option<Limits>,
 ) -> Result<(), Errno> {
-    let (size, ttl, tos) = limits.unwrap_or((u32::MAX, None, 0));
+    let Limits { size, ttl, tos, may_fragment } = limits.unwrap_or(Limits::of_size(u32::MAX));
     let frame = outline.build(payload, size);
     let outgoing = Outgoing {
         protocol: Protocol::TCP,
         destination: outline.destination.ip(),
         ttl: ttl.unwrap_or(cx.config.ttl),
         tos,
-        dont_fragment: true,
+        dont_fragment: cx.config.mtu_discovery && !may_fragment,
         transport_len: frame.headers.len(),
     };
     inet.send(cx, link, path, &outgoing, frame)

@@ -6,11 +6,17 @@ use rumpnet_proto::Errno;
 
 use super::{
     Socket, Tcp,
-    connection::{Connection, Millis},
+    connection::{Connection, Millis, State},
     pacing::UNLIMITED,
     tuning::Tuning,
 };
-use crate::{context::Context, inet::Inet, link::Link, slab::Key, time::Duration};
+use crate::{
+    context::Context,
+    inet::{Inet, path_mtu::MtuDiscovery},
+    link::Link,
+    slab::Key,
+    time::Duration,
+};
 
 /// An option of a TCP socket, with its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,8 @@ pub enum TcpOption {
     Reno(bool),
     /// SO_BINDANY, IP_TRANSPARENT: whether it may be bound to an address that is not ours; before it is bound.
     BindAny(bool),
+    /// IP_MTU_DISCOVER; DF is borne by what is sent unless it is `Dont`, and the segments follow the path in any case.
+    MtuDiscovery(MtuDiscovery),
     /// SO_REUSEADDR: whether others that say so too may be bound where it is, unless they listen.
     ReuseAddress(bool),
     /// SO_REUSEPORT: whether others that say so too may be bound where it is, and share its connections.
@@ -133,6 +141,8 @@ pub struct TcpSettings {
     pub max_pacing_rate: Option<u64>,
     /// TCP_CONGESTION: NewReno instead of CUBIC.
     pub reno: bool,
+    /// IP_MTU_DISCOVER: `Want` or `Dont`; a stream's segments follow the path, so that `Do` is the same as `Want`.
+    pub mtu_discovery: MtuDiscovery,
     /// SO_REUSEADDR.
     pub reuse_address: bool,
     /// SO_REUSEPORT.
@@ -191,6 +201,7 @@ impl Tcp {
             }
             // What is held for an address is let go by the same rule.
             TcpOption::BindAny(on) if unbound => settings.bind_any = on,
+            TcpOption::MtuDiscovery(how) => settings.may_fragment = how == MtuDiscovery::Dont,
             TcpOption::MaxPacingRate(rate) if rate > 0 => settings.max_pacing_rate = rate,
             TcpOption::Reno(on) if !connected => settings.reno = on,
             TcpOption::Reno(_) | TcpOption::BindAny(_) => return Err(Errno::Inval),
@@ -207,6 +218,17 @@ impl Tcp {
             self.settle(cx, link, inet, key);
         }
         Ok(())
+    }
+
+    /// getsockopt(2) of IP_MTU: what the path of a connection carries, as far as it is known. ENOTCONN without one, and what routing says.
+    pub(crate) fn path_mtu(&self, cx: &Context, link: &Link, inet: &Inet, key: Key) -> Result<u32, Errno> {
+        let connection = match self.sockets.value(key).ok_or(Errno::BadF)? {
+            Socket::Connection(connection) if connection.state != State::Closed => connection,
+            _ => return Err(Errno::NotConn),
+        };
+        let (local, remote) = (connection.local.ip(), connection.remote.ip());
+        let path = inet.determine_path(cx, link, remote, Some(local))?;
+        Ok(inet.path_mtu(cx, remote, path.mtu))
     }
 
     /// getsockopt(2): all at once.
@@ -234,6 +256,7 @@ impl Tcp {
             send_buffer: connection.map_or(settings.send_limit, Connection::send_limit),
             max_pacing_rate: Some(settings.max_pacing_rate).filter(|rate| *rate != UNLIMITED),
             reno: settings.reno,
+            mtu_discovery: if settings.may_fragment { MtuDiscovery::Dont } else { MtuDiscovery::Want },
             reuse_address: settings.reuse.address(),
             reuse_port: settings.reuse.port(),
             tuning: settings.tuning,

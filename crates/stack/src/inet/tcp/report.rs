@@ -110,7 +110,7 @@ impl Connection {
             pacing_rate: self.pacing_rate(),
             send_window: self.snd_wnd,
             receive_window: self.receive_window(),
-            retransmitted: self.retransmitted,
+            retransmitted: self.retransmitted.into(),
             duplicates: self.duplicates.into(),
             reordering: self.rack.has_seen_reordering(),
             undone: self.undone_count.into(),

@@ -8,7 +8,7 @@ use rumpnet_proto::{Counter, Errno};
 use rumpnet_wire::tcp::{Flags, Options};
 
 use super::{
-    Demux, Socket, Tcp,
+    Demux, Limits, Socket, Tcp,
     connection::{AckDue, Connection, State},
     emit,
     listen::Listener,
@@ -437,7 +437,7 @@ impl Tcp {
             && says
         {
             cx.count(Counter::TcpResetsSent);
-            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some((mss, None, 0)));
+            let _counted = emit(cx, link, inet, &path, &outline, Payload::Empty, Some(Limits::of_size(mss)));
         }
     }
 
