@@ -136,7 +136,7 @@ impl Connection {
     /// of which nobody else gets more than is guaranteed (tcp(7), tcp_mem), though its peer may answer for ever.
     fn give_up_if_hopeless(&mut self, now: Instant) {
         let silent = now - self.last_heard > MAX_RTO * 4;
-        let short = self.allowed <= self.guaranteed() && self.rtt.backoff() > ORPHAN_PROBES.into();
+        let short = self.allowed <= self.guaranteed() && self.rtt.backoff() > ORPHAN_PROBES;
         let hopeless = if self.orphan { silent || short } else { silent && self.rtt.backoff() > RETRIES };
         if self.is_out_of_patience(now) || hopeless {
             self.end(Some(Errno::TimedOut));
