@@ -98,6 +98,7 @@ counters! {
         TcpWritersHeldBack "TCP writers held back for want of memory";
         TcpPruned "TCP bytes given up that came before their turn";
         TcpUndelivered "TCP connections reset at the end with something undelivered";
+        TcpTimeWaitsCut "TCP connections not kept in TIME-WAIT for want of room";
         TcpUnroutable "TCP segments without a way to their destination";
         TcpUrgentReceived "TCP urgent pointers received that were new";
         TcpUrgentDisplaced "TCP urgent pointers that a later one displaced before their byte was read";

@@ -188,3 +188,20 @@ fn what_was_left_to_a_peer_who_never_opens_his_window_goes_when_memory_is_short(
     let (used, _) = stranger.outside.stack.memory();
     assert!(used < memory.low + 10_000, "{used}");
 }
+
+#[test]
+fn connections_in_time_wait_leave_room_for_new_ones() {
+    let mut stranger = Stranger::new(Config { sockets: 64, ..quiet() });
+    for port in 6000..6100 {
+        let (mut line, socket) = stranger.connect(port, &[]);
+        stranger.outside.stack.tcp_close(stranger.outside.now, socket).expect("open");
+        stranger.outside.sent();
+        line.ack = line.ack.wrapping_add(1);
+        stranger.say(&line, Flags::ACK | Flags::FIN, b"", |_| ());
+        let last = read(stranger.outside.sent().first().expect("an acknowledgment of the FIN"));
+        assert_eq!((last.flags, last.acknowledgment), (Flags::ACK, Seq(line.seq + 1)));
+    }
+    let stack = &stranger.outside.stack;
+    let cut = stack.counter(Counter::TcpTimeWaitsCut);
+    assert_eq!((u64::from(stack.socket_count()) + cut, cut > 0), (101, true));
+}

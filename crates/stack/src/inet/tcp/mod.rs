@@ -350,6 +350,7 @@ impl Tcp {
     fn settle(&mut self, cx: &mut Context, link: &mut Link, inet: &Inet, key: Key) {
         self.follow_drain(cx, key);
         self.account(cx, key);
+        self.cut_time_wait(cx, key);
         let now = cx.now;
         let Some(connection) = self.connection_mut(key) else { return };
         if connection.state == State::Closed {
@@ -371,6 +372,19 @@ impl Tcp {
             self.list(link, port, key);
         }
         self.rearm(cx, key);
+    }
+
+    /// When most places are taken, those in TIME-WAIT that nobody holds are the first for whom there is none (as with tcp_max_tw_buckets), once
+    /// they have said what they owe: else one peer could take all places for a minute.
+    fn cut_time_wait(&mut self, cx: &mut Context, key: Key) {
+        let is_crowded = self.sockets.len() > self.sockets.limit() / 4 * 3;
+        let waits = |found: &Connection| {
+            found.orphan && found.state == State::TimeWait && found.ack != connection::AckDue::Now
+        };
+        if is_crowded && self.connection(key).is_some_and(waits) {
+            cx.count(Counter::TcpTimeWaitsCut);
+            self.remove(cx, key);
+        }
     }
 
     /// A closed connection gives its addresses back; it stays for its user until he closes it, too.
@@ -521,6 +535,7 @@ impl Tcp {
             self.on_silent_neighbor(cx, link, inet, key);
             return true;
         }
+        self.cut_time_wait(cx, key);
         self.rearm(cx, key);
         true
     }
