@@ -346,6 +346,11 @@ impl Reactor {
         if token == usize::MAX {
             return;
         }
+        // A descriptor that was handed over may be open elsewhere, and closing ours would not take it out of the seat's poller. A kernel
+        // that is no more has no seat.
+        if let (Some(kernel), Signal::Descriptor(fd)) = (port.kernel.upgrade(), port.link().signal()) {
+            kernel.seats.remove(fd);
+        }
         let mut state = lock(&self.state);
         if let Signal::Descriptor(fd) = port.link().signal() {
             let _gone = self.poller.remove(fd);
