@@ -173,11 +173,24 @@ impl Config {
 
     /// Bytes that packets may pin when every shared queue is full: one port's, all neighbours', all fragments', all sockets'.
     pub const fn bytes(&self) -> u64 {
-        self.port_queue_bytes as u64
-            + self.neighbor_queue_bytes as u64
-            + self.fragment_bytes as u64
-            + self.memory.max
+        self.queue_bytes() + self.memory.max
     }
+
+    /// The same without the sockets'.
+    const fn queue_bytes(&self) -> u64 {
+        self.port_queue_bytes as u64 + self.neighbor_queue_bytes as u64 + self.fragment_bytes as u64
+    }
+
+    /// The greater of the two presets that leaves at least a fifth of so many bytes for sockets, which get the rest; none below [`Self::LEAST_BYTES`].
+    pub fn within(bytes: u64) -> Option<Self> {
+        let fits = |config: &Self| config.queue_bytes() / 4 * 5 <= bytes;
+        let config = [Self::server(), Self::tiny()].into_iter().find(fits)?;
+        let max = (bytes - config.queue_bytes()).min(config.memory.max);
+        Some(Self { memory: MemoryLimits::up_to(max), ..config })
+    }
+
+    /// With fewer bytes for packets than this there is no kernel.
+    pub const LEAST_BYTES: u64 = Self::tiny().queue_bytes() / 4 * 5;
 }
 
 impl Default for Config {
@@ -222,5 +235,16 @@ mod tests {
                 .ends_with("8667136 bytes for one port, all sockets and all shared queues")
         );
         assert!(Config::tiny().bytes() < Config::server().bytes() / 20);
+    }
+
+    #[test]
+    fn what_the_queues_leave_of_a_size_is_the_sockets() {
+        for bytes in [Config::LEAST_BYTES, 1 << 20, 64 << 20, 1 << 30] {
+            assert_eq!(Config::within(bytes).map(|config| config.bytes()), Some(bytes));
+        }
+        assert_eq!(Config::within(u64::MAX), Some(Config::server()));
+        assert_eq!(Config::within(1 << 20).map(|config| config.sockets), Some(Config::tiny().sockets));
+        assert_eq!(Config::within(64 << 20).map(|config| config.sockets), Some(Config::server().sockets));
+        assert_eq!(Config::within(Config::LEAST_BYTES - 1), None);
     }
 }

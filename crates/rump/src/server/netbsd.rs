@@ -145,14 +145,11 @@ fn component(library: &str) -> &str {
     stem.strip_prefix("lib").unwrap_or(stem)
 }
 
-/// The largest preset whose packets fit in so much memory.
+/// Limits whose packets fit in so much memory.
 fn config_within(size: &str) -> Result<Config, String> {
     let bytes = parse_size(size).ok_or_else(|| format!("-r {size}: not a size"))?;
-    let smallest = Config::tiny().bytes();
-    [Config::server(), Config::tiny()]
-        .into_iter()
-        .find(|config| config.bytes() <= bytes)
-        .ok_or_else(|| format!("-r {size}: a kernel needs {smallest} bytes for packets"))
+    let least = Config::LEAST_BYTES;
+    Config::within(bytes).ok_or_else(|| format!("-r {size}: a kernel needs {least} bytes for packets"))
 }
 
 /// A number with a suffix k, m or g, or none.
@@ -205,9 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_limit_chooses_the_preset_or_is_refused() {
-        assert_eq!(judged(&["-r", "1g"]).map(|options| options.config).ok(), Some(Config::server()));
-        assert_eq!(judged(&["-r", "512K"]).map(|options| options.config).ok(), Some(Config::tiny()));
+    fn a_memory_limit_is_kept_or_refused() {
+        for (size, bytes) in [("1g", 1 << 30), ("64M", 64 << 20), ("512K", 512 << 10)] {
+            let config = judged(&["-r", size]).map(|options| options.config).ok();
+            assert_eq!(config.map(|config| config.bytes()), Some(bytes), "{size}");
+        }
         for size in ["4k", "x", "", "k", "-1", "99999999999g"] {
             assert!(judged(&["-r", size]).is_err(), "{size}");
         }
