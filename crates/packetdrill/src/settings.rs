@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use rumpnet_stack::Config;
+use rumpnet_stack::{Config, EcnMode};
 
 /// How a world begins.
 #[derive(Clone, Debug)]
@@ -79,7 +79,10 @@ impl Settings {
         let config = &mut self.config;
         match name {
             // 0, refusing peers who ask, is not to be had; 2 is to ask nobody and refuse nobody.
-            "net.ipv4.tcp_ecn" => config.tcp_ecn = in_range(value, 1, 2).ok_or_else(wrong)? == 1,
+            "net.ipv4.tcp_ecn" => {
+                let modes = [EcnMode::Off, EcnMode::Ask, EcnMode::Agree];
+                config.tcp_ecn = modes[in_range(value, 0, 2).ok_or_else(wrong)? as usize];
+            }
             "net.ipv4.ip_default_ttl" => config.ttl = in_range(value, 1, 255).ok_or_else(wrong)? as u8,
             "net.core.rmem_default" => {
                 config.udp_receive_bytes = in_range(value, 256, 1 << 26).ok_or_else(wrong)? as u32;
@@ -148,7 +151,7 @@ mod tests {
         let settings = Settings::parse(flags).expect("good flags");
         assert_eq!(settings.local, (Ipv4Addr::new(10, 1, 2, 3), 8));
         assert_eq!((settings.gateway, settings.mtu), (Ipv4Addr::new(10, 0, 0, 1), 9000));
-        assert!(settings.config.tcp_ecn && settings.seed == 7);
+        assert!(settings.config.tcp_ecn == EcnMode::Ask && settings.seed == 7);
         let buffers =
             "sysctl:net.ipv4.tcp_rmem=4096 131072 16777216,sysctl:net.ipv4.tcp_wmem=4096 16384 4194304";
         let config = Settings::parse(buffers).expect("good flags").config;
@@ -165,7 +168,7 @@ mod tests {
             ("local=fd3d::1/64", "no value of `local`"),
             ("mtu=67", "no value of `mtu`"),
             ("sysctl:net.ipv4.tcp_sack=0", "`net.ipv4.tcp_sack` cannot be `0` here"),
-            ("sysctl:net.ipv4.tcp_ecn=0", "`net.ipv4.tcp_ecn` cannot be `0` here"),
+            ("sysctl:net.ipv4.tcp_ecn=3", "`net.ipv4.tcp_ecn` cannot be `3` here"),
             ("sysctl:net.ipv4.tcp_rmem=4096 131072 6291456", "`net.ipv4.tcp_rmem` cannot be"),
             ("sysctl:net.ipv4.tcp_wmem=4096 2048 8192", "`net.ipv4.tcp_wmem` cannot be"),
             ("sysctl:net.ipv4.tcp_magic=1", "no variable `net.ipv4.tcp_magic`"),

@@ -100,6 +100,9 @@ counters! {
         TcpUndelivered "TCP connections reset at the end with something undelivered";
         TcpTimeWaitsCut "TCP connections not kept in TIME-WAIT for want of room";
         TcpUnroutable "TCP segments without a way to their destination";
+        TcpMarksReceived "TCP segments received with a mark of congestion";
+        TcpEchoesReceived "TCP acknowledgments received that echo a mark of congestion";
+        TcpReducedByMarks "TCP window reductions for marks of congestion";
         TcpUrgentReceived "TCP urgent pointers received that were new";
         TcpUrgentDisplaced "TCP urgent pointers that a later one displaced before their byte was read";
         TcpCookiesSent "TCP connection requests answered with a cookie";

@@ -31,4 +31,4 @@ pub use request::{
     KernelInfo, Message, NeighborChange, Operation, Reply, Request, Severity,
 };
 pub use route::{NextHop, RouteAttributes, RouteKind, RouteOrigin, RouteReport};
-pub use socket::{ConnectionReport, SocketReport, TcpState, Transport};
+pub use socket::{ConnectionReport, SocketReport, TcpState, TrafficReport, Transport};

@@ -123,4 +123,49 @@ pub struct ConnectionReport {
     pub timestamps: bool,
     /// The window shifts of the peer and ours.
     pub window_scale: (u8, u8),
+    /// What it has sent and received.
+    pub traffic: TrafficReport,
+}
+
+/// What a TCP connection has sent and received, and what kept it from sending more, counted as Linux counts it (TCP_INFO, RFC 4898).
+///
+/// A stream that ends is one longer than its bytes, and so is one that we began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficReport {
+    /// Payload sent, repetitions included, in bytes.
+    pub bytes_sent: u64,
+    /// Payload sent again, in bytes.
+    pub bytes_retransmitted: u64,
+    /// What the peer has acknowledged, in bytes.
+    pub bytes_acked: u64,
+    /// What has come in order, in bytes.
+    pub bytes_received: u64,
+    /// Segments sent.
+    pub segments_sent: u64,
+    /// Segments received.
+    pub segments_received: u64,
+    /// Segments sent that bore data.
+    pub data_segments_sent: u64,
+    /// Segments received that bore data.
+    pub data_segments_received: u64,
+    /// Segments that are known to have arrived.
+    pub delivered: u64,
+    /// Of these, segments whose acknowledgment echoed a mark of congestion.
+    pub delivered_marked: u64,
+    /// Segments received before their turn.
+    pub out_of_order: u64,
+    /// Segments received that routers had marked.
+    pub marks_received: u64,
+    /// Acknowledgments received that echoed a mark.
+    pub echoes_received: u64,
+    /// Reductions of the window for marks.
+    pub reductions_by_marks: u64,
+    /// For how long data was to be sent, or unacknowledged, in nanoseconds.
+    pub busy_ns: u64,
+    /// For how long of it the peer's window held it back.
+    pub window_limited_ns: u64,
+    /// For how long of it all was sent that the buffer holds, and its writer waited.
+    pub buffer_limited_ns: u64,
+    /// Bytes per second that arrived in the last round trip; 0 before the first.
+    pub delivery_rate: u64,
 }

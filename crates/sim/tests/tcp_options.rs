@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use rumpnet_sim::{TcpListener, TcpOption, TcpStream, World, scenario};
+use rumpnet_sim::{
+    Offloads, TcpListener, TcpOption, TcpStream, Verdict, World, future, proto::Counter, scenario,
+};
 use support::{Pair, ms, secs};
 
 const SERVER: &str = "10.0.0.2:80";
@@ -190,4 +192,89 @@ fn a_task_learns_whether_its_peer_has_got_everything() {
         let error = world.block_on(task).expect_err("reset before the end was acknowledged");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
+}
+
+/// Writes the mark of congestion on every so manieth segment with data that is capable of it (RFC 3168 section 5), as a router does.
+fn mark_every(pair: &Pair, nth: u32) -> std::rc::Rc<std::cell::Cell<u32>> {
+    let marked = std::rc::Rc::new(std::cell::Cell::new(0));
+    let (count, seen) = (marked.clone(), std::cell::Cell::new(0));
+    pair.cable.set_offloads(Offloads::NONE);
+    pair.cable.rule(move |passing| {
+        let is_capable =
+            passing.bytes.len() > 14 + 20 && passing.bytes[12..14] == [8, 0] && passing.bytes[15] & 3 == 2;
+        if !is_capable {
+            return Verdict::Pass;
+        }
+        seen.set(seen.get() + 1);
+        if seen.get() % nth != 0 {
+            return Verdict::Pass;
+        }
+        count.set(count.get() + 1);
+        let mut bytes = passing.bytes.to_vec();
+        bytes[15] |= 3;
+        // The header's sum of one more in its first word is one less (RFC 1624).
+        bytes[24..26].fill(0);
+        let sum = rumpnet_sim::wire::checksum::of(&bytes[14..34]);
+        bytes[24..26].copy_from_slice(&sum.to_be_bytes());
+        Verdict::Replace(vec![bytes.into()])
+    });
+    marked
+}
+
+#[test]
+fn a_cable_that_marks_slows_its_sender_without_losing_a_byte_and_all_of_it_is_counted() {
+    scenario(|world| {
+        let pair = Pair::new(world);
+        pair.cable.set(|conditions| conditions.latency = ms(5));
+        pair.a.sysctl("net.inet.tcp.ecn.enable", Some(1)).expect("known");
+        let marked = mark_every(&pair, 40);
+        let (a, b) = (pair.a.clone(), pair.b.clone());
+        let (sent, received) = world.block_on(async move {
+            let listener = future::TcpListener::bind(&b, SERVER).expect("free");
+            let client = future::TcpStream::connect(&a, SERVER).await.expect("answered");
+            let (server, _) = listener.accept().await.expect("a connection");
+            let writer = client.clone();
+            drop(
+                a.spawn(async move { writer.write_all(&vec![7; 1_000_000]).await.expect("the peer reads") }),
+            );
+            let mut all = vec![0; 1_000_000];
+            server.read_exact(&mut all).await.expect("all comes");
+            assert!(all.iter().all(|byte| *byte == 7));
+            (client.info().expect("connected").path, server.info().expect("connected").path)
+        });
+        assert!(sent.ecn && received.ecn);
+        assert!(marked.get() > 5);
+        assert_eq!(received.traffic.marks_received, u64::from(marked.get()));
+        assert_eq!(pair.b.counter(Counter::TcpMarksReceived), u64::from(marked.get()));
+        assert_eq!(sent.traffic.bytes_retransmitted, 0, "nothing was lost");
+        let told = &sent.traffic;
+        assert!(told.reductions_by_marks > 0 && told.reductions_by_marks <= u64::from(marked.get()));
+        assert!(told.echoes_received >= told.reductions_by_marks && told.delivered_marked > 0);
+        assert_eq!(pair.a.counter(Counter::TcpEchoesReceived), told.echoes_received);
+        assert_eq!(pair.a.counter(Counter::TcpReducedByMarks), told.reductions_by_marks);
+        assert!(sent.ssthresh.is_some());
+    });
+}
+
+#[test]
+fn marks_are_asked_for_agreed_to_or_neither_as_the_variable_says() {
+    let agreed = |ours: i64, theirs: i64| {
+        let told = std::rc::Rc::new(std::cell::Cell::new([false; 2]));
+        let heard = told.clone();
+        scenario(move |world| {
+            let pair = Pair::new(world);
+            pair.a.sysctl("net.inet.tcp.ecn.enable", Some(ours)).expect("known");
+            pair.b.sysctl("net.inet.tcp.ecn.enable", Some(theirs)).expect("known");
+            let listener = TcpListener::bind(&pair.b, SERVER).expect("free");
+            let client = TcpStream::connect(&pair.a, SERVER).expect("answered");
+            let (server, _) = listener.accept().expect("a connection");
+            heard.set([&client, &server].map(|end| end.info().expect("connected").path.ecn));
+        });
+        told.get()
+    };
+    for (ours, theirs, both) in
+        [(1, 1, true), (1, 2, true), (1, 0, false), (2, 1, false), (2, 2, false), (0, 1, false)]
+    {
+        assert_eq!(agreed(ours, theirs), [both; 2], "{ours} asks {theirs}");
+    }
 }

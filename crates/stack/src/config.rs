@@ -42,8 +42,8 @@ pub struct Config {
     pub tcp_pacing: bool,
     /// What the buffers of all sockets together may hold (net.inet.tcp.mem_low, mem_pressure and mem_max).
     pub memory: MemoryLimits,
-    /// Whether our SYNs ask for explicit congestion notification; a peer's that do are agreed with at all times (net.inet.tcp.ecn.enable).
-    pub tcp_ecn: bool,
+    /// Who may ask for explicit congestion notification (net.inet.tcp.ecn.enable).
+    pub tcp_ecn: EcnMode,
     /// Frames that wait at one port (ifq_maxlen).
     pub port_queue: u32,
     /// Bytes that wait at one port.
@@ -86,6 +86,18 @@ pub struct Config {
     pub directed_broadcast: bool,
     /// Which sources are believed (net.inet.ip.rpfilter).
     pub reverse_path: ReversePath,
+}
+
+/// Explicit congestion notification of TCP, by the numbers of Linux's tcp_ecn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EcnMode {
+    /// Nobody: our SYNs do not ask, and a peer's that do are not agreed with.
+    Off,
+    /// Both sides.
+    Ask,
+    /// Peers alone.
+    #[default]
+    Agree,
 }
 
 /// Whether a packet's source must be reached by the interface that it came by (RFC 3704).
@@ -145,7 +157,7 @@ impl Config {
             tcp_send_bytes: 256 * 1024,
             tcp_send_most_bytes: 16 * 1024 * 1024,
             memory: MemoryLimits::up_to(1024 * 1024 * 1024),
-            tcp_ecn: false,
+            tcp_ecn: EcnMode::Agree,
             tcp_pacing: false,
             port_queue: 1024,
             port_queue_bytes: 4 * 1024 * 1024,

@@ -38,7 +38,7 @@ use bytes::Bytes;
 use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
 
 pub use capture::{Captured, Direction};
-pub use config::{Config, ReversePath};
+pub use config::{Config, EcnMode, ReversePath};
 pub use context::{Event, Notice};
 pub use endpoint::{Endpoint, Readiness};
 pub use inet::tcp::{
@@ -381,7 +381,8 @@ impl Stack {
     }
 
     /// getsockopt(2) of IP_MTU: what the path of a connected socket carries, in bytes, as far as it is known. ENOTCONN, and what routing says.
-    pub fn path_mtu(&self, endpoint: Endpoint) -> Result<u32, Errno> {
+    pub fn path_mtu(&mut self, now: Instant, endpoint: Endpoint) -> Result<u32, Errno> {
+        self.enter(now);
         let Self { cx, link, inet, .. } = self;
         match endpoint {
             Endpoint::Udp(id) => self.sockets.udp_path_mtu(cx, link, inet, id),
@@ -536,7 +537,7 @@ impl Stack {
 
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
     pub fn tcp_info(&self, id: SocketId) -> Result<TcpInfo, Errno> {
-        self.tcp.info(id)
+        self.tcp.info(self.cx.now, id)
     }
 
     /// Bytes that wait in a socket, either way.

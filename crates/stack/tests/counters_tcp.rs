@@ -1,7 +1,9 @@
 //! Every counter and every reason of TCP, raised by segments made by hand.
 
-use rumpnet_proto::{Counter, DropReason, Errno, Request};
-use rumpnet_stack::{Config, Endpoint, MemoryLimits, MtuDiscovery, Offloads, PortConfig, Shutdown, SocketId};
+use rumpnet_proto::{Counter, DropReason, Errno, Request, TrafficReport};
+use rumpnet_stack::{
+    Config, Endpoint, MemoryLimits, MtuDiscovery, Offloads, PortConfig, Shutdown, SocketId, time::Duration,
+};
 use rumpnet_wire::{
     arp::Operation,
     ethernet::{self, EtherType},
@@ -543,7 +545,10 @@ fn a_connection_that_lives_tries_the_larger_again_after_ten_minutes() {
     peer.options = Options::EMPTY;
     let kind =
         Message::DestinationUnreachable { code: UnreachableCode::FRAGMENTATION_NEEDED, next_hop_mtu: 1000 };
-    let path_mtu = |peer: &Peer| peer.outside.stack.path_mtu(Endpoint::Tcp(peer.socket()));
+    let path_mtu = |peer: &mut Peer| {
+        let (now, socket) = (peer.outside.now, peer.socket());
+        peer.outside.stack.path_mtu(now, Endpoint::Tcp(socket))
+    };
     let sends = |peer: &mut Peer| {
         peer.send(&[7; 1460]);
         peer.outside.sent()
@@ -556,23 +561,24 @@ fn a_connection_that_lives_tries_the_larger_again_after_ten_minutes() {
     let sent = sends(&mut peer);
     let error = packet(header(Protocol::ICMP, 0), &message(kind, &sent[0][14..14 + 28]));
     peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
-    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&mut peer)), (960, Ok(1000)));
     peer.outside.wait(590);
     sends(&mut peer);
-    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&mut peer)), (960, Ok(1000)));
     peer.outside.wait(10);
     // The neighbour is known as fresh as at first.
     peer.outside.receive(outside::arp(Operation::Request, THEIRS, OURS));
     sends(&mut peer);
-    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (1460, Ok(1500)));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&mut peer)), (1460, Ok(1500)));
     // If it is still too much, the path says so again.
     let sent = sends(&mut peer);
     let error = packet(header(Protocol::ICMP, 0), &message(kind, &sent[0][14..14 + 28]));
     peer.outside.receive(outside::to_us(EtherType::IPV4, &error));
-    assert_eq!((is_acknowledged(&mut peer), path_mtu(&peer)), (960, Ok(1000)));
-    assert_eq!(path_mtu(&Peer::connected()), Ok(1500));
+    assert_eq!((is_acknowledged(&mut peer), path_mtu(&mut peer)), (960, Ok(1000)));
+    assert_eq!(path_mtu(&mut Peer::connected()), Ok(1500));
     let listener = peer.listener;
-    assert_eq!(peer.outside.stack.path_mtu(Endpoint::Tcp(listener)), Err(Errno::NotConn));
+    let now = peer.outside.now;
+    assert_eq!(peer.outside.stack.path_mtu(now, Endpoint::Tcp(listener)), Err(Errno::NotConn));
 }
 
 #[test]
@@ -712,4 +718,76 @@ fn a_writer_without_memory_is_held_back_and_goes_on_when_there_is_some() {
     assert!(writable(&peer));
     let news: Vec<_> = std::iter::from_fn(|| peer.outside.stack.next_event()).collect();
     assert_eq!(news, [rumpnet_stack::Event::Socket(rumpnet_stack::Endpoint::Tcp(socket))]);
+}
+
+#[test]
+fn what_a_connection_has_sent_and_received_is_told_as_linux_counts_it() {
+    let options = [TcpOption::MaximumSegmentSize(1460), TcpOption::SackPermitted];
+    let mut peer = Peer::connected_with(&options);
+    peer.options = Options::EMPTY;
+    let told = |peer: &Peer| peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.traffic;
+    let first = TrafficReport { segments_received: 1, delivered: 1, ..TrafficReport::default() };
+    assert_eq!(told(&peer), first, "the handshake");
+    peer.send(&[7; 4000]);
+    peer.outside.sent();
+    peer.outside.now += Duration::from_millis(10);
+    // All but the first segment have come.
+    let mut blocks = SackBlocks::default();
+    blocks.push(SackBlock { left: Seq(peer.ack + 1460), right: Seq(peer.ack + 4000) }).expect("room");
+    let mut sack = Options::EMPTY;
+    [TcpOption::Nop, TcpOption::Nop, TcpOption::Sack(blocks)]
+        .iter()
+        .for_each(|option| sack.push(option).expect("room"));
+    peer.say_with(Flags::ACK, b"", |head| head.options = sack);
+    peer.outside.now += Duration::from_millis(10);
+    peer.outside.stack.on_timeout(peer.outside.now);
+    peer.outside.sent();
+    let now = told(&peer);
+    assert_eq!((now.bytes_sent, now.bytes_retransmitted, now.bytes_acked), (5460, 1460, 0));
+    assert_eq!((now.segments_sent, now.data_segments_sent, now.delivered), (4, 4, 3));
+    assert_eq!((now.busy_ns, now.window_limited_ns, now.buffer_limited_ns), (20_000_000, 0, 0));
+    peer.ack += 4000;
+    peer.say(Flags::ACK, b"");
+    let now = told(&peer);
+    assert_eq!((now.bytes_acked, now.delivered, now.delivery_rate), (4000, 4, 200_000));
+    // What comes before its turn is counted as it comes, and received when the gap is filled; the end of the stream is one more.
+    peer.seq += 3;
+    peer.say(Flags::ACK, b"defg");
+    assert_eq!((told(&peer).bytes_received, told(&peer).out_of_order), (0, 1));
+    peer.seq -= 7;
+    peer.say(Flags::ACK, b"abc");
+    peer.seq += 4;
+    peer.say(Flags::ACK | Flags::FIN, b"");
+    peer.outside.now += Duration::from_secs(1);
+    peer.outside.sent();
+    let now = told(&peer);
+    assert_eq!((now.bytes_received, now.data_segments_received, now.segments_received), (8, 2, 6));
+    assert_eq!((now.busy_ns, now.bytes_sent), (20_000_000, 5460), "nothing is to be sent");
+}
+
+#[test]
+fn a_sender_knows_whether_the_window_or_its_own_buffer_held_it_back() {
+    let told = |peer: &Peer| peer.outside.stack.tcp_info(peer.socket()).expect("connected").path.traffic;
+    let mut peer = Peer::connected_with(&[TcpOption::MaximumSegmentSize(1000)]);
+    peer.options = Options::EMPTY;
+    peer.say_with(Flags::ACK, b"", |head| head.window = 1000);
+    peer.send(&[7; 3000]);
+    peer.outside.sent();
+    peer.outside.now += Duration::from_millis(7);
+    peer.ack += 1000;
+    peer.say(Flags::ACK, b"");
+    peer.outside.sent();
+    assert_eq!((told(&peer).busy_ns, told(&peer).window_limited_ns), (7_000_000, 7_000_000));
+    peer.ack += 2000;
+    peer.say(Flags::ACK, b"");
+    let socket = peer.socket();
+    let small = rumpnet_stack::TcpOption::SendBuffer(2048);
+    peer.outside.stack.tcp_set_option(peer.outside.now, socket, small).expect("connected");
+    peer.send(&[7; 2048]);
+    peer.outside.sent();
+    peer.outside.now += Duration::from_millis(5);
+    peer.ack += 2048;
+    peer.say(Flags::ACK, b"");
+    assert_eq!(told(&peer).buffer_limited_ns, 5_000_000);
+    assert_eq!(told(&peer).busy_ns, 12_000_000);
 }

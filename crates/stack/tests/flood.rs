@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use rumpnet_proto::{AddressChange, Counter, Errno, LinkKind, Request, RouteAttributes};
 use rumpnet_stack::{
-    Config, Endpoint, Offloads, PortConfig, SocketId, Stack,
+    Config, EcnMode, Endpoint, Offloads, PortConfig, SocketId, Stack,
     buffer::{Offload, Received},
     time::{Duration, Instant},
 };
@@ -216,7 +216,7 @@ fn a_peer_without_timestamps_gets_a_segment_size_and_nothing_else() {
 #[test]
 fn a_cookie_remembers_that_congestion_marks_were_agreed_on() {
     // once: everything in it is asserted.
-    for (tcp_ecn, mark) in [(false, 0), (true, 2)] {
+    for (tcp_ecn, mark) in [(EcnMode::Off, 0), (EcnMode::Agree, 0), (EcnMode::Ask, 2)] {
         let mut world = flooded(Config { tcp_ecn, ..Config::default() });
         let client = world.client.tcp_open().expect("room");
         world.client.tcp_connect(world.now, client, (SERVER, 80).into()).expect("a way");

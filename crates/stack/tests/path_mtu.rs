@@ -3,6 +3,7 @@
 use rumpnet_proto::{Counter, DropReason, Errno, Reply, Request};
 use rumpnet_stack::{Endpoint, MtuDiscovery, SocketId, SocketOption};
 use rumpnet_wire::{
+    arp::Operation,
     ethernet::EtherType,
     icmpv4::{Message, UnreachableCode},
     ip::Protocol,
@@ -75,29 +76,29 @@ fn a_datagram_that_may_be_fragmented_leaves_in_pieces_that_fit_the_path() {
 #[test]
 fn a_connected_socket_can_ask_what_its_path_carries_and_learns_of_an_error() {
     let (mut outside, unconnected) = narrowed();
-    let path_mtu = |outside: &Outside, socket| outside.stack.path_mtu(Endpoint::Udp(socket));
-    assert_eq!(path_mtu(&outside, unconnected), Err(Errno::NotConn));
+    let path_mtu = |outside: &mut Outside, socket| outside.stack.path_mtu(outside.now, Endpoint::Udp(socket));
+    assert_eq!(path_mtu(&mut outside, unconnected), Err(Errno::NotConn));
     let socket = outside.udp(4001);
     outside.stack.udp_connect(socket, (THEIRS, 9).into()).expect("reachable");
-    assert_eq!(path_mtu(&outside, socket), Ok(1000));
+    assert_eq!(path_mtu(&mut outside, socket), Ok(1000));
     let datagram = udp::Header { source_port: 4001, destination_port: 9, length: 808, checksum: 0 };
     let ours = ipv4::Header { source: OURS, destination: THEIRS, ..header(Protocol::UDP, 808) };
-    let quote = packet(ours, &datagram.to_bytes());
+    let quote = packet(ours, &[&datagram.to_bytes()[..], &[7; 800]].concat());
     // Where fragments leave it is no error of the socket's.
     refuse(&mut outside, &quote, 800);
-    assert_eq!(path_mtu(&outside, socket), Ok(800));
+    assert_eq!(path_mtu(&mut outside, socket), Ok(800));
     assert_eq!(outside.stack.udp_take_error(socket), Ok(None));
     set(&mut outside, socket, MtuDiscovery::Do);
     refuse(&mut outside, &quote, 0);
     assert_eq!(outside.stack.udp_take_error(socket), Ok(Some(Errno::MsgSize)));
-    assert_eq!(path_mtu(&outside, socket), Ok(576), "the plateau below 828 bytes");
+    assert_eq!(path_mtu(&mut outside, socket), Ok(576), "the plateau below 828 bytes");
     // A path does not become wider by being told so, nor narrower than what is believed.
     refuse(&mut outside, &quote, 1400);
-    assert_eq!(path_mtu(&outside, socket), Ok(576));
+    assert_eq!(path_mtu(&mut outside, socket), Ok(576));
     refuse(&mut outside, &quote, 68);
-    assert_eq!(path_mtu(&outside, socket), Ok(552));
+    assert_eq!(path_mtu(&mut outside, socket), Ok(552));
     outside.wait(600);
-    assert_eq!(path_mtu(&outside, socket), Ok(1500));
+    assert_eq!(path_mtu(&mut outside, socket), Ok(1500));
 }
 
 #[test]
@@ -129,6 +130,8 @@ fn sysctl_says_whether_paths_are_asked_for_and_for_how_long_they_are_believed() 
     assert_eq!(outside.send(socket, 1200, THEIRS), Err(Errno::MsgSize));
     assert_eq!(variable(&mut outside, "net.inet.ip.mtudisctimeout", Some(5)), 600);
     outside.wait(600);
+    // The neighbour is known as fresh as at first.
+    outside.receive(outside::arp(Operation::Request, THEIRS, OURS));
     outside.sent();
     outside.send(socket, 1200, THEIRS).expect("tried again");
     let sent = outside.sent();

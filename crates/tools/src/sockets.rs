@@ -2,7 +2,7 @@
 
 use core::{fmt::Write, net::SocketAddr};
 
-use rumpnet_proto::{ConnectionReport, Reply, Request, SocketReport, TcpState, Transport};
+use rumpnet_proto::{ConnectionReport, Reply, Request, SocketReport, TcpState, TrafficReport, Transport};
 use serde::Serialize;
 
 use crate::{
@@ -75,6 +75,7 @@ struct Connection {
     timestamps: bool,
     send_window_scale: u8,
     receive_window_scale: u8,
+    traffic: TrafficReport,
 }
 
 impl Wanted {
@@ -150,6 +151,7 @@ impl From<ConnectionReport> for Connection {
             timestamps: report.timestamps,
             send_window_scale: report.window_scale.0,
             receive_window_scale: report.window_scale.1,
+            traffic: report.traffic,
         }
     }
 }
@@ -253,26 +255,74 @@ impl Connection {
         }
         write!(text, " mss:{} cwnd:{}", self.mss_bytes, self.cwnd_bytes / mss)?;
         self.ssthresh_bytes.iter().try_for_each(|bytes| write!(text, " ssthresh:{}", bytes / mss))?;
+        let told = &self.traffic;
+        write_counts(
+            text,
+            &[
+                ("bytes_sent", told.bytes_sent),
+                ("bytes_retrans", told.bytes_retransmitted),
+                ("bytes_acked", told.bytes_acked),
+                ("bytes_received", told.bytes_received),
+                ("segs_out", told.segments_sent),
+                ("segs_in", told.segments_received),
+                ("data_segs_out", told.data_segments_sent),
+                ("data_segs_in", told.data_segments_received),
+            ],
+        )?;
         if self.in_flight_bytes > 0 {
             write!(text, " unacked:{}", self.in_flight_bytes.div_ceil(mss))?;
         }
         // In bits, as ss(8) of iproute2 prints rates.
         let pace = self.pacing_rate_bytes_per_second;
         pace.iter().try_for_each(|rate| write!(text, " pacing_rate {}bps", rate.saturating_mul(8)))?;
+        if told.delivery_rate > 0 {
+            write!(text, " delivery_rate {}bps", told.delivery_rate.saturating_mul(8))?;
+        }
+        write_counts(text, &[("delivered", told.delivered), ("delivered_ce", told.delivered_marked)])?;
+        self.write_waits(text)?;
         if self.retransmitted > 0 {
             write!(text, " retrans:0/{}", self.retransmitted)?;
         }
-        for (word, count) in [("dsack_dups", self.duplicates_reported), ("undone", self.reductions_undone)] {
-            if count > 0 {
-                write!(text, " {word}:{count}")?;
-            }
-        }
-        if self.unsent_bytes > 0 {
-            write!(text, " notsent:{}", self.unsent_bytes)?;
-        }
+        write_counts(
+            text,
+            &[
+                ("dsack_dups", self.duplicates_reported.into()),
+                ("undone", self.reductions_undone.into()),
+                ("rcv_ooopack", told.out_of_order),
+                ("notsent", self.unsent_bytes.into()),
+            ],
+        )?;
         self.min_rtt_ns.iter().try_for_each(|rtt| write!(text, " minrtt:{:.3}", ms(*rtt)))?;
         writeln!(text, " snd_wnd:{} rcv_wnd:{}", self.send_window_bytes, self.receive_window_bytes)
     }
+}
+
+impl Connection {
+    /// For how long it was busy, and how much of that time something other than the path held it back.
+    fn write_waits(&self, text: &mut String) -> core::fmt::Result {
+        let told = &self.traffic;
+        if told.busy_ns < 1_000_000 {
+            return Ok(());
+        }
+        write!(text, " busy:{}ms", told.busy_ns / 1_000_000)?;
+        for (word, nanos) in
+            [("rwnd_limited", told.window_limited_ns), ("sndbuf_limited", told.buffer_limited_ns)]
+        {
+            if nanos > 0 {
+                let share = nanos as f64 * 100.0 / told.busy_ns as f64;
+                write!(text, " {word}:{}ms({share:.1}%)", nanos / 1_000_000)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts by the words of ss; what is nothing is left out, as it does.
+fn write_counts(text: &mut String, counts: &[(&str, u64)]) -> core::fmt::Result {
+    counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .try_for_each(|(word, count)| write!(text, " {word}:{count}"))
 }
 
 /// An address as BSD's tools print it: a dot before the port, stars for what is open.

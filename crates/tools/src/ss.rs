@@ -37,7 +37,7 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use rumpnet_proto::{ConnectionReport, Reply, Request, SocketReport, TcpState, Transport};
+    use rumpnet_proto::{ConnectionReport, Reply, Request, SocketReport, TcpState, TrafficReport, Transport};
 
     use crate::scripted::{Said, Script};
 
@@ -63,6 +63,24 @@ mod tests {
             ecn: true,
             timestamps: true,
             window_scale: (7, 8),
+            traffic: TrafficReport {
+                bytes_sent: 10_000,
+                bytes_retransmitted: 3000,
+                bytes_acked: 4105,
+                bytes_received: 77,
+                segments_sent: 9,
+                segments_received: 5,
+                data_segments_sent: 7,
+                data_segments_received: 1,
+                delivered: 4,
+                delivered_marked: 1,
+                out_of_order: 2,
+                busy_ns: 40_000_000,
+                window_limited_ns: 10_000_000,
+                buffer_limited_ns: 0,
+                delivery_rate: 1_000_000,
+                ..TrafficReport::default()
+            },
         };
         SocketReport {
             transport: Transport::Tcp,
@@ -111,7 +129,7 @@ mod tests {
     fn connections_are_shown_with_what_they_know_of_their_path() {
         let expected = "Netid State       Recv-Q Send-Q Local Address:Port Peer Address:Port
 tcp   ESTAB       5      2896   10.0.0.2:80        10.0.0.1:40000
-\tts sack ecn cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 unacked:2 pacing_rate 92672000bps retrans:0/3 dsack_dups:2 undone:1 notsent:100 minrtt:0.250 snd_wnd:65536 rcv_wnd:1048576
+\tts sack ecn cubic wscale:7,8 rto:200 rtt:0.300/0.150 mss:1448 cwnd:10 bytes_sent:10000 bytes_retrans:3000 bytes_acked:4105 bytes_received:77 segs_out:9 segs_in:5 data_segs_out:7 data_segs_in:1 unacked:2 pacing_rate 92672000bps delivery_rate 8000000bps delivered:4 delivered_ce:1 busy:40ms rwnd_limited:10ms(25.0%) retrans:0/3 dsack_dups:2 undone:1 rcv_ooopack:2 notsent:100 minrtt:0.250 snd_wnd:65536 rcv_wnd:1048576
 ";
         assert_eq!(said("ss -i").out, expected);
     }

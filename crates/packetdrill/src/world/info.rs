@@ -5,7 +5,7 @@
 use std::mem::offset_of;
 
 use libc::tcp_info;
-use rumpnet_proto::TcpState;
+use rumpnet_proto::{ConnectionReport, TcpState};
 use rumpnet_stack::{TcpInfo, TcpQueues};
 
 /// Its length, up to `tcpi_total_rto_time`; what came later is about what we do not have.
@@ -19,6 +19,10 @@ const OPTIONS: [u8; 4] = [1, 2, 4, 8];
 struct Record([u8; LEN]);
 
 impl Record {
+    fn long(&mut self, offset: usize, value: u64) {
+        self.0[offset..offset + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+
     const fn byte(&mut self, offset: usize, value: u8) {
         self.0[offset] = value;
     }
@@ -76,11 +80,39 @@ pub fn info_record(info: &TcpInfo, queues: TcpQueues) -> [u8; LEN] {
     // Without a measure it is the greatest number.
     record.word(offset_of!(tcp_info, tcpi_min_rtt), path.minimum_rtt_ns.map_or(u32::MAX, micros));
     record.word(offset_of!(tcp_info, tcpi_notsent_bytes), queues.unsent as u32);
+    traffic(&mut record, path);
     record.word(offset_of!(tcp_info, tcpi_dsack_dups), path.duplicates);
     record.word(offset_of!(tcp_info, tcpi_reord_seen), path.reordering.into());
     record.word(offset_of!(tcp_info, tcpi_snd_wnd), path.send_window);
     record.word(offset_of!(tcp_info, tcpi_rcv_wnd), path.receive_window);
     record.0
+}
+
+/// What was sent and received, and what kept more from being sent.
+fn traffic(record: &mut Record, path: &ConnectionReport) {
+    let told = &path.traffic;
+    let words = [
+        (offset_of!(tcp_info, tcpi_segs_out), told.segments_sent),
+        (offset_of!(tcp_info, tcpi_segs_in), told.segments_received),
+        (offset_of!(tcp_info, tcpi_data_segs_in), told.data_segments_received),
+        (offset_of!(tcp_info, tcpi_data_segs_out), told.data_segments_sent),
+        (offset_of!(tcp_info, tcpi_delivered), told.delivered),
+        (offset_of!(tcp_info, tcpi_delivered_ce), told.delivered_marked),
+        (offset_of!(tcp_info, tcpi_rcv_ooopack), told.out_of_order),
+    ];
+    words.iter().for_each(|(offset, count)| record.word(*offset, *count as u32));
+    let longs = [
+        (offset_of!(tcp_info, tcpi_pacing_rate), path.pacing_rate.unwrap_or(u64::MAX)),
+        (offset_of!(tcp_info, tcpi_bytes_acked), told.bytes_acked),
+        (offset_of!(tcp_info, tcpi_bytes_received), told.bytes_received),
+        (offset_of!(tcp_info, tcpi_delivery_rate), told.delivery_rate),
+        (offset_of!(tcp_info, tcpi_busy_time), told.busy_ns / 1000),
+        (offset_of!(tcp_info, tcpi_rwnd_limited), told.window_limited_ns / 1000),
+        (offset_of!(tcp_info, tcpi_sndbuf_limited), told.buffer_limited_ns / 1000),
+        (offset_of!(tcp_info, tcpi_bytes_sent), told.bytes_sent),
+        (offset_of!(tcp_info, tcpi_bytes_retrans), told.bytes_retransmitted),
+    ];
+    longs.iter().for_each(|(offset, count)| record.long(*offset, *count));
 }
 
 /// Of a socket that is no connection.

@@ -234,7 +234,9 @@ impl World {
             (libc::SOL_SOCKET, libc::SO_PROTOCOL) => {
                 return number(if is_stream { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP });
             }
-            (libc::IPPROTO_IP, libc::IP_MTU) => return number(self.stack.path_mtu(endpoint)? as i32),
+            (libc::IPPROTO_IP, libc::IP_MTU) => {
+                return number(self.stack.path_mtu(self.now, endpoint)? as i32);
+            }
             _ => {}
         }
         let id = match endpoint {

@@ -274,7 +274,7 @@ impl<N: Net> Tcp<N> {
     }
 
     pub(crate) fn path_mtu(&self) -> io::Result<u32> {
-        self.call(|stack, _| stack.path_mtu(self.endpoint()))
+        self.call(|stack, now| stack.path_mtu(now, self.endpoint()))
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {

@@ -53,7 +53,7 @@ impl Stack {
         for place in places {
             let report = match transport {
                 Transport::Udp => self.sockets.report_at(place),
-                Transport::Tcp => self.tcp.report_at(place),
+                Transport::Tcp => self.tcp.report_at(self.cx.now, place),
             };
             let Some(report) = report else { continue };
             if page.len() == PAGE {

@@ -2,7 +2,11 @@
 
 use rumpnet_proto::{Errno, Reply};
 
-use crate::{Stack, config::ReversePath, time::Duration};
+use crate::{
+    Stack,
+    config::{EcnMode, ReversePath},
+    time::Duration,
+};
 
 /// Every variable, sorted; what is not here does not exist.
 const NAMES: &[&str] = &[
@@ -52,7 +56,12 @@ impl Stack {
             "net.inet.icmp.errppslimit" => {
                 exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX))
             }
-            "net.inet.tcp.ecn.enable" => switch(&mut config.tcp_ecn, value),
+            "net.inet.tcp.ecn.enable" => {
+                let mut number = config.tcp_ecn as u8;
+                let before = exchange(&mut number, value, 0, 2)?;
+                config.tcp_ecn = [EcnMode::Off, EcnMode::Ask, EcnMode::Agree][usize::from(number)];
+                Ok(before)
+            }
             "net.inet.tcp.pacing" => switch(&mut config.tcp_pacing, value),
             "net.inet.tcp.recvspace" => exchange(&mut config.tcp_receive_bytes, value, 2048, 1 << 26),
             "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value, 2048, 1 << 26),

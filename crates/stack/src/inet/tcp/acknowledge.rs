@@ -78,6 +78,7 @@ impl Connection {
         }
         self.follow_phase(now, acknowledgment, advanced, tally.bytes, lost, in_flight_before, &tally);
         self.rearm_retransmission(now, advanced > 0);
+        self.note_delivered(now, advanced, (tally.bytes, tally.segments), self.heard_echo());
     }
 
     /// The queue, and our SYN and FIN, up to `acknowledgment`.
@@ -124,7 +125,7 @@ impl Connection {
         };
         let duplicate = blocks.first().copied().filter(is_duplicate);
         if duplicate.is_some() {
-            self.duplicates = self.duplicates.saturating_add(1);
+            self.note_duplicate();
             self.rack.on_duplicate(self.snd_una, self.snd_nxt);
         }
         // In the order of their numbers, so that their own order does not look like reordering on the path.
@@ -393,6 +394,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     bytes: u32,
+    segments: u32,
     /// The least round trip of what was sent once, none after what was sent again (Karn).
     rtt: Option<Duration>,
 }
@@ -400,6 +402,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, now: Instant, sent: &Sent) {
         self.bytes += sent.len();
+        self.segments += sent.len().div_ceil(u32::from(sent.size).max(1));
         if !sent.was_retransmitted() {
             let took = now - sent.at;
             self.rtt = Some(self.rtt.map_or(took, |least| least.min(took)));

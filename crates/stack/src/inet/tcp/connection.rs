@@ -19,13 +19,14 @@ use super::{
     scoreboard::Scoreboard,
     segment::SegmentOptions,
     send_queue::SendQueue,
+    traffic::Traffic,
     tuning::Tuning,
     undo::{Ground, Undo},
     urgent::Mark,
 };
 use crate::{
     buffer::Payload,
-    config::Config,
+    config::{Config, EcnMode},
     endpoint::Readiness,
     reuse::Reuse,
     slab::Key,
@@ -133,8 +134,8 @@ pub(crate) struct Settings {
     /// Whether the user fixed the receive buffer, so that it does not follow the path.
     pub(crate) receive_fixed: bool,
     pub(crate) reno: bool,
-    /// Whether our SYN asks for explicit congestion notification.
-    pub(crate) ecn: bool,
+    /// Who may ask for explicit congestion notification.
+    pub(crate) ecn: EcnMode,
     /// Whether its address may be one that is not ours.
     pub(crate) bind_any: bool,
     /// Whether routers may fragment what is sent (IP_MTU_DISCOVER).
@@ -238,9 +239,9 @@ pub(crate) struct Connection {
     /// What the last reduction of the window can be taken back to, and why it was, until that is counted.
     pub(super) undo: Option<Box<Undo>>,
     pub(super) undone: Option<Ground>,
-    /// How often it was, and how many D-SACKs came.
-    pub(super) undone_count: u16,
-    pub(super) duplicates: u16,
+    /// What was sent and received, once data has flowed; and the segments before, sent and received.
+    pub(super) traffic: Option<Box<Traffic>>,
+    pub(super) first_segments: (u8, u8),
     /// Explicit congestion notification.
     pub(super) marks: Marks,
     /// Duplicate acknowledgments of a peer without SACK.
@@ -253,8 +254,6 @@ pub(crate) struct Connection {
     pub(super) free_segments: u8,
     /// The last segment is to be sent again as a probe of the tail.
     pub(super) tail_probe: bool,
-    /// Until when the path is believed to be narrower than the link, in seconds; 0 if it is not.
-    pub(super) narrow_until: u32,
     /// Where a probe of the tail ended that is not accounted for yet, and whether it was a repetition (TLP.end_seq, TLP.is_retrans).
     pub(super) probed: Option<(Seq, bool)>,
     /// A closed window is to be probed.
@@ -265,8 +264,6 @@ pub(crate) struct Connection {
     pub(super) cwnd_limited: bool,
     /// Where the present round trip of congestion control ends.
     pub(super) round_end: Seq,
-    /// Transmissions repeated.
-    pub(super) retransmitted: u32,
     pub(super) last_sent: Instant,
     /// Until when paced data waits, and whether there is some that does.
     pub(super) paced_until: Instant,
@@ -366,22 +363,20 @@ impl Connection {
             phase: Phase::Open,
             undo: None,
             undone: None,
-            undone_count: 0,
-            duplicates: 0,
+            traffic: None,
+            first_segments: (0, 0),
             marks: Marks::default(),
             duplicate_acks: 0,
             expirations: 0,
             waiting_since: now,
             free_segments: 0,
             tail_probe: false,
-            narrow_until: 0,
             probed: None,
             window_probe: false,
             keepalive_probe: false,
             keepalive_probes: 0,
             cwnd_limited: false,
             round_end: iss,
-            retransmitted: 0,
             last_sent: now,
             paced_until: Instant::ZERO,
             waits_for_pace: false,

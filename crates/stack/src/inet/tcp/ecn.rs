@@ -1,7 +1,7 @@
 //! Explicit congestion notification (RFC 3168 section 6.1): agreed on with the SYNs; marks that routers set are echoed to the sender, and echoes
 //! are answered with a smaller window, once a round trip.
 //!
-//! A peer that asks is answered. Whether we ask is [`crate::Config::tcp_ecn`], off as on Linux. Retransmissions, bare acknowledgments and probes are not marked as
+//! Whether we ask, and whether a peer that asks is agreed with, is [`crate::Config::tcp_ecn`]; as on Linux we agree, but do not ask. Retransmissions, bare acknowledgments and probes are not marked as
 //! capable.
 
 use rumpnet_wire::{
@@ -10,7 +10,7 @@ use rumpnet_wire::{
 };
 
 use super::{connection::Connection, output::Transmission, segment::Segment};
-use crate::time::Instant;
+use crate::{config::EcnMode, time::Instant};
 
 /// What a connection knows of marks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) struct Marks {
 impl Connection {
     /// The bits by which a SYN asks, and a SYN-ACK agrees; not in a repeated SYN, which an old router may have dropped for them (section 6.1.1.1).
     pub(super) fn ecn_setup_flags(&self, asks: bool) -> Flags {
-        if asks && self.settings.ecn && self.board.is_empty() {
+        if asks && self.settings.ecn == EcnMode::Ask && self.board.is_empty() {
             Flags::ECE | Flags::CWR
         } else if !asks && self.marks.agreed {
             Flags::ECE
@@ -41,13 +41,14 @@ impl Connection {
 
     /// Whether a peer's SYN asks for it.
     pub(super) fn agree_on_ecn(&mut self, syn: &Segment) {
-        self.marks.agreed = syn.has(Flags::ECE | Flags::CWR) && !syn.has(Flags::ACK);
+        let asks = syn.has(Flags::ECE | Flags::CWR) && !syn.has(Flags::ACK);
+        self.marks.agreed = asks && self.settings.ecn != EcnMode::Off;
     }
 
     /// Whether the answer to our SYN agrees.
     pub(super) fn hear_ecn_answer(&mut self, answer: &Segment) {
         let agrees = answer.has(Flags::ECE) && !answer.has(Flags::CWR);
-        self.marks.agreed = self.settings.ecn && agrees;
+        self.marks.agreed = self.settings.ecn == EcnMode::Ask && agrees;
     }
 
     /// A segment with data came in: its mark is echoed from now on, until its sender says that it has reduced its window (section 6.1.3).
@@ -60,6 +61,7 @@ impl Connection {
         }
         if segment.ecn == Ecn::CongestionExperienced {
             self.marks.echo = true;
+            self.note_mark();
             self.owe_now();
         }
     }
@@ -68,7 +70,11 @@ impl Connection {
     pub(super) fn receive_echo(&mut self, now: Instant, segment: &Segment, in_flight: u32) {
         self.marks.heard = self.marks.agreed && segment.has(Flags::ECE);
         let fresh = self.marks.answered.is_none_or(|end| segment.acknowledgment.is_after(end));
-        if self.marks.heard && fresh && matches!(self.phase, super::recovery::Phase::Open) {
+        let reduces = self.marks.heard && fresh && matches!(self.phase, super::recovery::Phase::Open);
+        if self.marks.heard {
+            self.note_echo(reduces);
+        }
+        if reduces {
             self.congestion.on_congestion(now, in_flight, self.mss);
             // What routers have said is not taken back.
             self.undo = None;

@@ -44,7 +44,8 @@ impl Tcp {
                 }
                 let mtu = determine_told(report.next_hop_mtu, connection.packet_len());
                 if connection.on_path_mtu(mtu) {
-                    connection.narrow_until = whole_seconds(inet.learn_path_mtu(cx, destination.ip(), mtu));
+                    let until = inet.learn_path_mtu(cx, destination.ip(), mtu);
+                    connection.set_narrow_until(Some(until));
                 }
             }
             (_, _, Some(error)) => connection.on_path_error(error),
@@ -119,11 +120,11 @@ impl Connection {
     pub(super) fn follow_path(&mut self, now: Instant, link: u32, known: Option<(u32, Instant)>) {
         match known.filter(|(mtu, _)| *mtu < link) {
             Some((mtu, until)) => {
-                self.narrow_until = whole_seconds(until);
+                self.set_narrow_until(Some(until));
                 self.fit_link(mtu);
             }
             None if self.is_to_be_widened(now) => {
-                self.narrow_until = 0;
+                self.set_narrow_until(None);
                 self.settle_mss(link);
             }
             None => self.fit_link(link),
@@ -131,12 +132,6 @@ impl Connection {
     }
 
     fn is_to_be_widened(&self, now: Instant) -> bool {
-        let told = self.narrow_until != 0 && self.state != State::SynSent;
-        told && now >= Instant::from_secs(self.narrow_until.into())
+        self.state != State::SynSent && self.narrow_until().is_some_and(|until| now >= until)
     }
-}
-
-/// A time as a connection keeps it: in seconds, rounded up, never 0.
-fn whole_seconds(time: Instant) -> u32 {
-    time.as_nanos().div_ceil(1_000_000_000).clamp(1, u32::MAX.into()) as u32
 }

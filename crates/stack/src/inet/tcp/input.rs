@@ -54,7 +54,12 @@ impl Connection {
         match self.state {
             State::SynSent => self.receive_in_syn_sent(now, segment, offset),
             State::Closed => Verdict::Reset(DropReason::TcpNoConnection),
-            _ => self.receive_synchronized(now, segment, payload),
+            _ => {
+                let before = self.rcv_nxt;
+                let verdict = self.receive_synchronized(now, segment, payload);
+                self.note_received(self.rcv_nxt - before);
+                verdict
+            }
         }
     }
 
@@ -331,6 +336,7 @@ impl Connection {
             return Err(DropReason::TcpClosed);
         }
         if start != self.rcv_nxt {
+            self.note_early(segment);
             self.ack = AckDue::Now;
             if self.allowed == 0 {
                 // As if it had never come: it is not reported.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     buffer::Received,
+    config::EcnMode,
     context::Context,
     inet::Inet,
     link::Link,
@@ -281,7 +282,8 @@ impl Tcp {
         };
         let now = connection.last_heard;
         connection.learn_from_syn((segment.sequence - 1, segment.window), &options, offset, now);
-        connection.marks.agreed = told.is_some_and(|told| told.ecn);
+        let agrees = connection.settings.ecn != EcnMode::Off;
+        connection.marks.agreed = agrees && told.is_some_and(|told| told.ecn);
     }
 
     /// Whether a connection came by a listener that was closed since.

@@ -34,6 +34,7 @@ pub(crate) mod segment;
 mod send_queue;
 mod tenancy;
 mod timers;
+mod traffic;
 mod tuning;
 mod undo;
 mod urgent;
@@ -215,15 +216,15 @@ impl Tcp {
         let Some(connection) = self.connection_mut(key) else { return };
         connection.allowed = allowance;
         let (before, mark) = (connection.readiness(), connection.urgent);
-        let duplicates = connection.duplicates;
+        let counts = connection.event_counts();
+        connection.note_arriving(segment);
         // What is refused is shown whole to captures of drops, so the packet is kept until the verdict.
         let payload = packet.clone().into_payload();
         let pins = packet.pinned() + SLICE_COST * payload.slices().len();
         let verdict = connection.receive(cx.now, segment, (payload, pins), offset);
         let changed = connection.readiness() != before || segment.len > 0;
-        let duplicates = connection.duplicates - duplicates;
         let undone = connection.undone.take();
-        cx.add(Counter::TcpDuplicatesReported, duplicates.into());
+        connection.event_counts().count_since(counts, cx);
         undone.into_iter().for_each(|ground| cx.count(ground.counter()));
         match verdict {
             Verdict::Accepted => {}
@@ -357,6 +358,7 @@ impl Tcp {
             return self.settle_closed(cx, key);
         }
         connection.arm_persistence(now);
+        connection.follow_wait(now);
         if connection.has_something_to_send() && !connection.listed {
             let path_remote = connection.remote.ip();
             let path = inet.determine_path(cx, link, path_remote, Some(connection.local.ip()));
@@ -499,6 +501,7 @@ impl Tcp {
             connection.listed = false;
             let full = connection.board.is_full() && connection.has_unsent();
             connection.arm_persistence(now);
+            connection.follow_wait(now);
             if full {
                 cx.count(Counter::TcpScoreboardFull);
             }
@@ -515,6 +518,7 @@ impl Tcp {
         };
         let size = connection.segment_size();
         let (outline, payload) = connection.build(now, transmission);
+        connection.note_leaving(now, transmission, payload.len() as u32, size);
         let limits = Limits {
             size,
             ttl: connection.settings.ttl.map(NonZeroU8::get),

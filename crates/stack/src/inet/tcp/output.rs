@@ -261,7 +261,7 @@ impl Connection {
         }
         if again {
             self.board.on_retransmitted(from, end, size.min(u16::MAX.into()) as u16, now);
-            self.retransmitted += 1;
+            self.note_repeated(len.div_ceil(size).max(1));
             let clock = self.timestamp(now).map(|timestamps| timestamps.value);
             self.note_repetition(from, end, clock);
         } else {
@@ -304,6 +304,7 @@ impl Connection {
                     self.board.on_sent(self.iss, self.iss + 1, 1, now);
                     self.snd_nxt = self.iss + 1;
                 } else {
+                    self.note_repeated(1);
                     self.board.on_retransmitted(self.iss, self.iss + 1, 1, now);
                 }
                 self.deadlines.retransmit = Some(self.retransmission_deadline(now));

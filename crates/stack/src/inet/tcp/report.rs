@@ -3,7 +3,7 @@
 use rumpnet_proto::{ConnectionReport, Errno, SocketReport, TcpState, Transport};
 
 use super::{Socket, Tcp, connection::Connection, flow::Held, listen::Listener};
-use crate::slab::Key;
+use crate::{slab::Key, time::Instant};
 
 /// What is known of a connection (TCP_INFO).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,15 +40,15 @@ impl Tcp {
     }
 
     /// The socket at a place.
-    pub(crate) fn report_at(&self, place: u32) -> Option<SocketReport> {
-        self.sockets.value(self.sockets.key_at(place)?).map(Socket::report)
+    pub(crate) fn report_at(&self, now: Instant, place: u32) -> Option<SocketReport> {
+        self.sockets.value(self.sockets.key_at(place)?).map(|socket| socket.report(now))
     }
 }
 
 impl Socket {
-    fn report(&self) -> SocketReport {
+    fn report(&self, now: Instant) -> SocketReport {
         let (local, state) = match self {
-            Self::Connection(connection) => return connection.report(),
+            Self::Connection(connection) => return connection.report(now),
             Self::Listener(listener) => return listener.report(),
             Self::Held(held) => return held.report(),
             Self::Idle { local, .. } => (*local, TcpState::Closed),
@@ -85,18 +85,18 @@ impl Connection {
         TcpQueues { received: self.received.len(), unacknowledged, unsent }
     }
 
-    fn report(&self) -> SocketReport {
+    fn report(&self, now: Instant) -> SocketReport {
         SocketReport {
             local: Some(self.local),
             remote: Some(self.remote),
             receive_queue: self.received.len() as u32,
             send_queue: self.queue.len() as u32,
-            connection: Some(self.path_report()),
+            connection: Some(self.path_report(now)),
             ..empty(self.state)
         }
     }
 
-    pub(super) fn path_report(&self) -> ConnectionReport {
+    pub(super) fn path_report(&self, now: Instant) -> ConnectionReport {
         let window = self.congestion.window();
         let nanos = |span: crate::time::Duration| span.as_nanos();
         ConnectionReport {
@@ -110,16 +110,17 @@ impl Connection {
             pacing_rate: self.pacing_rate(),
             send_window: self.snd_wnd,
             receive_window: self.receive_window(),
-            retransmitted: self.retransmitted.into(),
-            duplicates: self.duplicates.into(),
+            retransmitted: self.retransmitted(),
+            duplicates: self.duplicates(),
             reordering: self.rack.has_seen_reordering(),
-            undone: self.undone_count.into(),
+            undone: self.undone_count(),
             sack: self.sack_permitted,
             minimum_rtt_ns: self.rtt.minimum().map(nanos),
             unsent: self.queues().unsent as u32,
             ecn: self.marks.agreed,
             timestamps: self.timestamps.is_some(),
             window_scale: (self.snd_wscale, self.rcv_wscale),
+            traffic: self.traffic_report(now),
         }
     }
 }

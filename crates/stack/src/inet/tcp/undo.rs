@@ -170,7 +170,7 @@ impl Connection {
         self.board.forget_losses();
         (self.phase, self.free_segments, self.duplicate_acks) = (Phase::Open, 0, 0);
         self.undone = Some(ground);
-        self.undone_count = self.undone_count.saturating_add(1);
+        self.note_undone();
     }
 }
 

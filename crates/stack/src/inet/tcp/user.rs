@@ -463,9 +463,9 @@ impl Tcp {
     }
 
     /// getsockopt(2) of TCP_INFO. ENOTCONN.
-    pub(crate) fn info(&self, key: Key) -> Result<TcpInfo, Errno> {
+    pub(crate) fn info(&self, now: Instant, key: Key) -> Result<TcpInfo, Errno> {
         let connection = self.connection(key).ok_or(Errno::NotConn)?;
-        Ok(TcpInfo { state: connection.state, path: connection.path_report() })
+        Ok(TcpInfo { state: connection.state, path: connection.path_report(now) })
     }
 
     /// poll(2) on one socket; one that is closed is ready for everything.
