@@ -91,6 +91,9 @@ impl Listener {
     }
 }
 
+/// What is counted of the handshake when a connection begins: the SYN, but not our answer to it, as on Linux.
+const FIRST_SEGMENTS: (u8, u8) = (0, 1);
+
 impl Tcp {
     pub(super) fn is_listener(&self, key: Key) -> bool {
         matches!(self.sockets.value(key), Some(Socket::Listener(_)))
@@ -175,6 +178,7 @@ impl Tcp {
         connection.learn_from_syn((syn.sequence, syn.window), &syn.options, offset, now);
         connection.agree_on_ecn(syn);
         connection.passive = true;
+        connection.first_segments = FIRST_SEGMENTS;
         connection
     }
 
@@ -255,6 +259,7 @@ impl Tcp {
             Connection::new(local, remote, State::SynReceived, settings, cookie, path.mtu, now);
         self.recall_options(&mut connection, segment, mss);
         connection.passive = true;
+        connection.first_segments = FIRST_SEGMENTS;
         connection.syn_due = false;
         connection.snd_nxt = cookie + 1;
         connection.advertise(true);
