@@ -257,6 +257,14 @@ fn tcp_info_has_linuxs_layout() {
     assert_eq!(word(76), 0x7fff_ffff, "tcpi_snd_ssthresh");
     assert_eq!(word(80), 11, "tcpi_snd_cwnd: one more for the segment acknowledged");
     assert_eq!(word(24), 5, "tcpi_unacked");
+    assert_eq!((word(120), word(200)), (536, 3000), "tcpi_bytes_acked, tcpi_bytes_sent");
+    assert_eq!((word(156), word(192)), (6, 2), "tcpi_data_segs_out, tcpi_delivered");
+    let mtu = |socket| tool.option(socket, libc::IPPROTO_IP, libc::IP_MTU);
+    assert_eq!(mtu(connection), Ok(1500_i32.to_ne_bytes().to_vec()));
+    assert_eq!(mtu(listener), Err(libc::ENOTCONN));
+    let how = libc::IP_PMTUDISC_DONT.to_ne_bytes();
+    tool.set_option(connection, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &how).expect("a good value");
+    assert_eq!(tool.option(connection, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), Ok(how.to_vec()));
     let listening = tool.option(listener, libc::IPPROTO_TCP, libc::TCP_INFO).expect("a record");
     assert_eq!(listening[0], 10, "TCP_LISTEN");
     tool.free();
