@@ -602,7 +602,7 @@ fn the_service_manager_is_told_when_it_begins_and_ends() {
 fn a_verbose_server_prints_its_limits_and_what_it_reports() {
     let namespace = Namespace::new();
     let server = Server::start(&namespace, &["-v", "--preset", "tiny", "--name", "small"]);
-    eventually("the limits are printed", || server.log().contains("344064 bytes"));
+    eventually("the limits are printed", || server.log().contains("8667136 bytes"));
     eventually("its messages are printed", || server.log().contains(&format!("serves at {}", server.url())));
     for words in ["server --preset huge", "server --tap virt0", "server --tap virt0=fd:x", "server unix://"] {
         rump("", words).refused();
