@@ -435,7 +435,14 @@ impl Connection {
         }
         self.rcv_nxt += 1;
         self.rcv_adv = self.rcv_adv.later(self.rcv_nxt);
-        self.ack = AckDue::Now;
+        match self.state {
+            State::Established if segment.len == 0 && self.ack != AckDue::Now => {
+                // Mostly our own end follows at once and says it, too: a segment less, and a peer that is woken once (as on Linux).
+                self.ack = AckDue::Delayed;
+                self.deadlines.ack = Some(now + DELAYED_ACK);
+            }
+            _ => self.ack = AckDue::Now,
+        }
         match self.state {
             State::Established | State::SynReceived => self.state = State::CloseWait,
             State::FinWait1 => self.state = State::Closing,
