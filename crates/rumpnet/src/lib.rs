@@ -13,6 +13,7 @@ pub mod client;
 mod clock;
 mod closing;
 mod control;
+mod deference;
 mod drain;
 mod errno;
 mod host_end;

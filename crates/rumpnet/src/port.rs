@@ -14,7 +14,10 @@ use std::{
 
 use rumpnet_stack::buffer::Frame;
 
-use crate::{appetite::Appetite, closing, identity::Claim, link::Link, shared::Shared, watch::Watch};
+use crate::{
+    appetite::Appetite, closing, deference::Deference, identity::Claim, link::Link, shared::Shared,
+    watch::Watch,
+};
 
 /// One port and its link.
 pub(crate) struct Port {
@@ -39,6 +42,7 @@ pub(crate) struct Port {
     /// What follows the host's interface that the link is, if it is one.
     pub(crate) watch: OnceLock<Arc<Watch>>,
     pub(crate) appetite: Appetite,
+    pub(crate) deference: Deference,
     /// The reactor's token of it; `usize::MAX` before it has one.
     pub(crate) token: AtomicUsize,
 }
@@ -73,6 +77,7 @@ impl Port {
             deaf: AtomicBool::new(false),
             watch: OnceLock::new(),
             appetite: Appetite::default(),
+            deference: Deference::default(),
             token: AtomicUsize::new(usize::MAX),
         })
     }

@@ -19,6 +19,7 @@ use rumpnet_stack::{buffer::Received, time::Instant};
 
 use crate::{
     clock,
+    deference::PAUSE,
     link::Signal,
     pool::Pool,
     port::Port,
@@ -69,6 +70,17 @@ pub(crate) struct Workspace {
     pub(crate) events: Vec<Event>,
     batch: Vec<Received>,
     pool: Pool,
+    /// Links that the reactor has stepped back from.
+    away: Vec<Away>,
+}
+
+/// A link that is left to the threads that wait, for a while.
+struct Away {
+    port: Weak<Port>,
+    /// How often they had waited when the reactor looked last.
+    visits: u32,
+    until: Instant,
+    looked: bool,
 }
 
 impl Workspace {
@@ -132,7 +144,8 @@ impl Reactor {
     /// Waits until something is ready, at most until `limit`, and does it.
     pub(crate) fn turn(&self, limit: Option<Instant>) {
         let mut turning = lock(&self.turning);
-        self.sleep(&mut turning.events, limit);
+        let back = turning.away.iter().map(|away| away.until).min();
+        self.sleep(&mut turning.events, limit.into_iter().chain(back).min());
         let mut events = mem::take(&mut turning.events);
         for event in events.drain(..) {
             match self.source(event.token) {
@@ -158,8 +171,34 @@ impl Reactor {
                 self.visit(&port, &mut turning);
             }
         }
+        if back.is_some() {
+            self.look_back(&mut turning);
+        }
         drop(turning);
         self.run_due();
+    }
+
+    /// Listens again to links that nobody has read since the last look.
+    fn look_back(&self, turning: &mut Workspace) {
+        let now = clock::now();
+        turning.away.retain_mut(|away| {
+            if now < away.until {
+                return true;
+            }
+            let Some(port) = away.port.upgrade() else { return false };
+            let Some(kernel) = port.kernel.upgrade() else { return false };
+            let visits = mem::replace(&mut away.visits, kernel.seats.visits());
+            away.until = now + PAUSE;
+            let waited = away.visits != visits;
+            if !mem::replace(&mut away.looked, true) {
+                port.deference.on_first_look(waited);
+            }
+            let stays = waited && port.deference.away.load(Ordering::Acquire);
+            if !stays {
+                self.step_forward(&port);
+            }
+            stays
+        });
     }
 
     /// Waits in the poller unless there is work already.
@@ -217,18 +256,32 @@ impl Reactor {
     fn receive(&self, port: &Port, workspace: &mut Workspace) {
         let Some(kernel) = port.kernel.upgrade() else { return };
         let rings = matches!(port.link().signal(), Signal::Doorbell);
+        let mut bytes = 0;
         for _ in 0..BATCHES {
             let asked = if rings { BATCH } else { port.appetite.determine(BATCH) };
-            let got = self.receive_batch(port, &kernel, asked, workspace);
+            let (got, len) = self.receive_batch(port, &kernel, asked, workspace);
+            bytes += len;
             let goes_on = if rings { got == asked } else { port.appetite.note(asked, got) };
             if !goes_on {
-                return;
+                return self.defer(port, &kernel, bytes, workspace);
             }
             // In a flood whoever reads the sockets may wait for this very CPU, and what he does not take in time is lost.
             std::thread::yield_now();
         }
         if rings {
             self.ring(&port.this);
+        }
+    }
+
+    /// After so many bytes were read: steps back if threads that wait would have read them a moment later.
+    fn defer(&self, port: &Port, kernel: &Shared, bytes: usize, workspace: &mut Workspace) {
+        let visits = kernel.seats.visits();
+        if visits == 0 {
+            return;
+        }
+        let now = clock::now();
+        if port.deference.on_woken(now, bytes) && self.step_back(port) {
+            workspace.away.push(Away { port: port.this.clone(), visits, until: now + PAUSE, looked: false });
         }
     }
 
@@ -240,7 +293,8 @@ impl Reactor {
             let Some(Source::Port(port)) = self.source(event.token) else { continue };
             let Some(port) = port.upgrade() else { continue };
             let Some(kernel) = port.kernel.upgrade() else { continue };
-            let emptied = (0..BATCHES).any(|_| self.receive_batch(&port, &kernel, BATCH, workspace) < BATCH);
+            let emptied =
+                (0..BATCHES).any(|_| self.receive_batch(&port, &kernel, BATCH, workspace).0 < BATCH);
             if event.failed || !emptied {
                 self.ring(&port.this);
             }
@@ -248,14 +302,20 @@ impl Reactor {
         workspace.events = events;
     }
 
-    /// Reads up to `limit` frames and gives them to the stack; returns how many there were.
-    fn receive_batch(&self, port: &Port, kernel: &Shared, limit: usize, workspace: &mut Workspace) -> usize {
+    /// Reads up to `limit` frames and gives them to the stack; returns how many there were, and their bytes.
+    fn receive_batch(
+        &self,
+        port: &Port,
+        kernel: &Shared,
+        limit: usize,
+        workspace: &mut Workspace,
+    ) -> (usize, usize) {
         let Workspace { batch, pool, .. } = workspace;
         let reading = lock(&port.reading);
         if port.link().receive(pool, limit, batch).is_err() {
             self.on_far_end_gone(port, kernel);
         }
-        let count = batch.len();
+        let (count, bytes) = (batch.len(), batch.iter().map(Received::len).sum());
         if count > 0 {
             kernel.enter(|stack, now| {
                 stack.receive(now, port.number, batch.drain(..));
@@ -263,7 +323,7 @@ impl Reactor {
                 drop(reading);
             });
         }
-        count
+        (count, bytes)
     }
 
     /// A descriptor that only fails would make the loop spin: it is left alone until its state changes for the better.
@@ -384,6 +444,27 @@ impl Reactor {
         }
     }
 
+    /// Listens to a link no more, for a while; false if it is not listened to anyway, or for its room, too.
+    fn step_back(&self, port: &Port) -> bool {
+        let Signal::Descriptor(fd) = port.link().signal() else { return false };
+        let _state = lock(&self.state);
+        let back = !port.is_stuck() && self.poller.remove(fd).is_ok();
+        port.deference.away.store(back, Ordering::Release);
+        back
+    }
+
+    /// Listens again to a link that was stepped back from, unless it was destroyed, has failed, or is listened to already.
+    fn step_forward(&self, port: &Port) {
+        let Signal::Descriptor(fd) = port.link().signal() else { return };
+        let _state = lock(&self.state);
+        let token = port.token.load(Ordering::Acquire);
+        let away = port.deference.away.swap(false, Ordering::AcqRel);
+        if away && token != usize::MAX && !port.deaf.load(Ordering::Acquire) {
+            // It was there before; what has come meanwhile is told of at once.
+            let _again = self.poller.add_exclusive(fd, token as u64, Interest::READABLE);
+        }
+    }
+
     /// Wants to know when a full link has room.
     pub(crate) fn await_room(&self, port: &Port) {
         self.watch(port, true);
@@ -394,8 +475,10 @@ impl Reactor {
         let Signal::Descriptor(fd) = port.link().signal() else { return };
         let _state = lock(&self.state);
         // A link that is being destroyed is not registered any more, and shall not be again.
-        if self.poller.remove(fd).is_ok() {
-            let _again = self.poller.add_exclusive(fd, port.token.load(Ordering::Acquire) as u64, interest);
+        let away = port.deference.away.swap(false, Ordering::AcqRel);
+        let token = port.token.load(Ordering::Acquire);
+        if self.poller.remove(fd).is_ok() || away && token != usize::MAX {
+            let _again = self.poller.add_exclusive(fd, token as u64, interest);
         }
     }
 

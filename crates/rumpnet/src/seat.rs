@@ -3,14 +3,14 @@
 //!
 //! The seat has a poller of its own. Descriptors are in it and in the reactor's, exclusively, and in the seat's first: the host tells of a
 //! frame where a thread waits, in the seat if somebody sits there, else in the reactor. So the role passes to and fro without a system
-//! call, a lock or a wake-up. Who was told must read until the link is empty, for nobody else was. Timers, doorbells and links that fail
+//! call, a lock or a wake-up. Where threads sit all the time, the reactor steps back for a while ([`crate::deference`]). Who was told must read until the link is empty, for nobody else was. Timers, doorbells and links that fail
 //! are the reactor's at all times.
 
 use std::{
     os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ pub(crate) struct Seats {
     seat: OnceLock<Option<Arc<Seat>>>,
     /// Whether there is a descriptor to be read.
     useful: AtomicBool,
+    /// How often a thread has waited in it; it wraps.
+    visits: AtomicU32,
     /// Held while a seat is made or links are added, so that none is forgotten.
     making: Mutex<()>,
 }
@@ -52,6 +54,11 @@ impl Seats {
         if let Some(Some(seat)) = self.seat.get() {
             seat.add(fd, token);
         }
+    }
+
+    /// How often a thread has waited in the seat; two that differ say that it was used in between.
+    pub(crate) fn visits(&self) -> u32 {
+        self.visits.load(Ordering::Relaxed)
     }
 
     /// It is not any more.
@@ -116,6 +123,7 @@ impl Sitting<'_> {
     /// Waits until a link can be read or somebody wakes the seat, at most so long. [`Self::read`] must follow.
     pub(crate) fn wait(&self, patience: Option<Duration>) {
         let mut workspace = self.seat.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        self.kernel.seats.visits.fetch_add(1, Ordering::Relaxed);
         if self.seat.poller.wait(&mut workspace.events, patience).is_err() {
             workspace.events.clear();
         }

@@ -115,6 +115,25 @@ fn a_seat_that_is_taken_and_left_all_the_time_misses_nothing() {
 }
 
 #[test]
+fn a_link_that_threads_have_read_is_read_when_none_of_them_waits_any_more() {
+    let kernel = kernel();
+    let ours = UdpSocket::bind(&kernel, "0.0.0.0:7").expect("free");
+    ours.set_nonblocking(true).expect("a mode");
+    let host = HostSocket::bind("10.0.0.1:0").expect("free");
+    host.connect("10.0.0.2:7").expect("a route");
+    for _ in 0..20 {
+        converse(&kernel, 4, 200);
+        host.send(&[1]).expect("sent");
+        // Nobody waits in a call: the reactor must find it, wherever it was a moment ago.
+        let until = Instant::now() + PATIENCE;
+        while ours.recv(&mut [0; 8]).is_err() {
+            assert!(Instant::now() < until, "a frame that nobody reads");
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
 fn a_thread_in_the_seat_is_woken_by_others_and_by_its_time_out() {
     let kernel = kernel();
     let (ours, other) = (
