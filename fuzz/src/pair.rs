@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use rumpnet_proto::{AddressChange, Errno, LinkKind, NextHop, Request, TcpState};
 use rumpnet_stack::{
-    Config, Offloads, PortConfig, Shutdown, SocketId, Stack, TcpOption as Setting,
+    Config, EcnMode, Offloads, PortConfig, Shutdown, SocketId, Stack, TcpOption as Setting,
     buffer::{Frame, Received},
     time::{Duration, Instant},
 };
@@ -90,7 +90,11 @@ fn stream(connection: usize, from: usize, start: u32, len: usize) -> Vec<u8> {
 }
 
 fn boot(host: usize, kind: u8) -> (Stack, SocketId) {
-    let config = Config { sockets: 32, tcp_ecn: kind & 2 != 0, ..Config::tiny() };
+    let config = Config {
+        sockets: 32,
+        tcp_ecn: if kind & 2 != 0 { EcnMode::Ask } else { EcnMode::Agree },
+        ..Config::tiny()
+    };
     let mut stack = Stack::boot(config, [kind ^ host as u8; 16], Instant::ZERO);
     let offloads = if kind & 1 == 0 { Offloads::NONE } else { Offloads::ALL };
     let port = PortConfig {

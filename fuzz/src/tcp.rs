@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use rumpnet_proto::{AddressChange, LinkKind, NextHop, Request, RouteAttributes, TcpState};
 use rumpnet_stack::{
-    Config, Offloads, PortConfig, SendMode, Shutdown, SocketId, Stack, TcpOption as Setting,
+    Config, EcnMode, Offloads, PortConfig, SendMode, Shutdown, SocketId, Stack, TcpOption as Setting,
     buffer::{Offload, Received},
     time::{Duration, Instant},
 };
@@ -86,7 +86,11 @@ fn stream(from: u32, len: usize) -> Vec<u8> {
 }
 
 fn boot(kind: u8) -> Stack {
-    let config = Config { sockets: SOCKETS, tcp_ecn: kind & 64 != 0, ..Config::tiny() };
+    let config = Config {
+        sockets: SOCKETS,
+        tcp_ecn: if kind & 64 != 0 { EcnMode::Ask } else { EcnMode::Agree },
+        ..Config::tiny()
+    };
     let mut stack = Stack::boot(config, [kind; 16], Instant::ZERO);
     let mac = ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]);
     let offloads = if kind & 32 == 0 { Offloads::NONE } else { Offloads::ALL };
