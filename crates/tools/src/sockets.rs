@@ -20,6 +20,8 @@ pub(crate) struct Wanted {
     pub(crate) waiting: bool,
     /// Those that have one.
     pub(crate) connected: bool,
+    /// Of these, those in TIME-WAIT, too.
+    pub(crate) ended: bool,
 }
 
 /// How they are printed.
@@ -84,7 +86,10 @@ impl Wanted {
             Transport::Udp => self.udp,
             Transport::Tcp => self.tcp,
         };
-        transport && if report.remote.is_some() { self.connected } else { self.waiting }
+        let ended = report.state == Some(TcpState::TimeWait);
+        transport
+            && (self.ended || !ended)
+            && if report.remote.is_some() { self.connected } else { self.waiting }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) fn command() -> Command {
     tool("ss", "Show the sockets of the kernel")
-        .arg(letter("a", "Those that wait for peers, too"))
+        .arg(letter("a", "Those that wait for peers and those in TIME-WAIT, too"))
         .arg(letter("l", "Only those that wait for peers").conflicts_with("a"))
         .arg(letter("t", "Only TCP"))
         .arg(letter("u", "Only UDP"))
@@ -29,6 +29,7 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
         udp: udp || !tcp,
         waiting: matches.get_flag("a") || matches.get_flag("l"),
         connected: !matches.get_flag("l"),
+        ended: matches.get_flag("a"),
     };
     let layout = Layout::Ss { internals: matches.get_flag("i") };
     task.report(&sockets(task, wanted, layout).await?)?;
@@ -147,6 +148,17 @@ tcp   ESTAB       5      2896   10.0.0.2:80        10.0.0.1:40000
         assert_eq!(names("ss -l -t"), ["tcp LISTEN"]);
         assert_eq!(names("ss -u -a"), ["udp UNCONN"]);
         assert_eq!(names("ss"), ["tcp ESTAB"]);
+    }
+
+    #[test]
+    fn what_is_over_is_shown_only_if_all_are_wanted() {
+        let said = |line: &str| {
+            let over = SocketReport { state: Some(TcpState::TimeWait), ..connection() };
+            let reply = Reply::Sockets { sockets: vec![over], next: None };
+            let calls = [(Request::Sockets { after: None }, Ok(reply))];
+            Script::new(calls).said(&line.split_whitespace().collect::<Vec<_>>()).out.contains("TIME-WAIT")
+        };
+        assert!(said("ss -a") && !said("ss") && !said("ss -t"));
     }
 
     #[test]

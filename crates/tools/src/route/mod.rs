@@ -42,7 +42,8 @@ pub(crate) fn command() -> Command {
         .arg(words)
         .after_help(
             "A destination is an address, a network such as 10.0.0/24, or default.\n\n\
-             Modifiers: -netmask MASK, -prefixlen LENGTH; -reject refuses packets and says so, -blackhole drops them without a word; \
+             A gateway tells one of several next hops apart; where there is only one, delete does not look at it. -reject and -blackhole \
+             take a gateway, too, and do not use it. Modifiers: -netmask MASK, -prefixlen LENGTH; -reject refuses packets and says so, -blackhole drops them without a word; \
              -mtu BYTES, the greatest packet on the path; -hopcount COUNT; -mpath adds one more gateway to a route, so that flows are spread.",
         )
 }
