@@ -305,6 +305,14 @@ fn a_sender_with_a_better_router_on_his_link_hears_of_it() {
         let answers = routed.say(world, &strays());
         assert_eq!(answers.first(), Some(&better), "and the packet goes on all the same");
         assert_eq!(routed.router.counter(Counter::IcmpRedirectsSent), 1);
+        routed.router.sh("sysctl -w net.inet.icmp.errpplimit=0").ok();
+        routed.say(world, &strays());
+        assert_eq!(
+            routed.router.counter(Counter::IcmpRedirectsSent),
+            1,
+            "what is not sent for its rate does not count"
+        );
+        routed.router.sh("sysctl -w net.inet.icmp.errpplimit=100").ok();
         routed.router.sh("sysctl -w net.inet.ip.redirect=0").ok();
         assert!(!routed.say(world, &strays()).contains(&better));
     });

@@ -137,6 +137,20 @@ fn a_redirect_that_cannot_be_right_is_refused() {
 }
 
 #[test]
+fn a_route_with_a_shorter_time_goes_before_those_that_were_learned_earlier() {
+    scenario(|world| {
+        let visited = routed(world);
+        visited.say(world, &redirect(S, BETTER, A));
+        visited.a.sh("sysctl -w net.inet.icmp.redirtimeout=10").ok();
+        let quoted = udp_packet((A, 9), (Ipv4Addr::new(198, 51, 100, 1), 9), b"");
+        visited.say(world, &redirect_about(S, BETTER, &quoted));
+        world.run_for(secs(11));
+        let shown = visited.a.sh("route -n show").out;
+        assert!(shown.contains("192.0.2.1") && !shown.contains("198.51.100.1"), "{shown}");
+    });
+}
+
+#[test]
 fn a_flood_of_redirects_leaves_a_bounded_number_of_routes() {
     scenario(|world| {
         let visited = routed(world);

@@ -62,7 +62,6 @@ impl Inet {
             }
             Passage::Send { path, better } => {
                 if let Some(gateway) = better {
-                    cx.count(Counter::IcmpRedirectsSent);
                     self.send_icmp_error(cx, link, ErrorKind::Redirect(gateway), packet);
                 }
                 cx.count(Counter::IpForwarded);

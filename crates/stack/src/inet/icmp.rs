@@ -224,6 +224,9 @@ impl Inet {
             return cx.count_drop(NO_INTERFACE, DropReason::IcmpRateLimited);
         }
         cx.count(Counter::IcmpErrorsSent);
+        if matches!(kind, ErrorKind::Redirect(_)) {
+            cx.count(Counter::IcmpRedirectsSent);
+        }
         let unreachable = |code| Message::DestinationUnreachable { code, next_hop_mtu: 0 };
         let message = match kind {
             ErrorKind::ProtocolUnreachable => unreachable(UnreachableCode::PROTOCOL),

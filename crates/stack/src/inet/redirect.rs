@@ -3,7 +3,7 @@
 //! What is learned is a route to one host, which goes by itself after some time. Only the router that we would have asked
 //! is believed, and only of routers on the link that it is on. Who is a router himself knows better (RFC 1812 section 5.2.7.2).
 
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeSet;
 use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{Counter, RouteOrigin};
@@ -19,7 +19,7 @@ use crate::{
     time::{Duration, Instant},
 };
 
-/// Routes learned at most; with more of them the oldest goes.
+/// Routes learned at most; with more of them the one goes that would be the first to.
 const MAX_REDIRECTS: usize = 256;
 /// Octets of an ICMP message in front of the packet that it quotes.
 const QUOTE: usize = 8;
@@ -27,13 +27,13 @@ const QUOTE: usize = 8;
 /// The routes that redirects have made, in the order in which they go.
 #[derive(Default)]
 pub(super) struct Redirects {
-    learned: VecDeque<(Instant, IpAddr)>,
+    learned: BTreeSet<(Instant, IpAddr)>,
 }
 
 impl Redirects {
     /// When the next one goes.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.learned.front().map(|(at, _)| *at)
+        self.learned.first().map(|(at, _)| *at)
     }
 }
 
@@ -52,14 +52,14 @@ impl Inet {
         };
         if self.redirects.learned.len() >= MAX_REDIRECTS {
             cx.count(Counter::RedirectsEvicted);
-            self.forget_oldest_redirect();
+            self.forget_next_redirect();
         }
         let expires = cx.now + Duration::from_secs(cx.config.redirect_lifetime.into());
         let hop = Hop { interface, gateway: Some(gateway.into()) };
         let mut route = Route::by(hop, RouteOrigin::Redirect);
         route.expires = Some(expires);
         self.routes.insert(destination, 32, route);
-        self.redirects.learned.push_back((expires, destination));
+        self.redirects.learned.insert((expires, destination));
         cx.count(Counter::RedirectsObeyed);
         true
     }
@@ -94,13 +94,13 @@ impl Inet {
     /// The routes go whose time is over.
     pub(super) fn on_redirect_timer(&mut self, cx: &Context) {
         while self.redirects.next_deadline().is_some_and(|at| at <= cx.now) {
-            self.forget_oldest_redirect();
+            self.forget_next_redirect();
         }
     }
 
     /// It may have been learned anew since, and then stays until that is over.
-    fn forget_oldest_redirect(&mut self) {
-        let Some((at, destination)) = self.redirects.learned.pop_front() else { return };
+    fn forget_next_redirect(&mut self) {
+        let Some((at, destination)) = self.redirects.learned.pop_first() else { return };
         if self.routes.exact(destination, 32).is_some_and(|route| route.expires == Some(at)) {
             self.routes.remove(destination, 32);
         }

@@ -22,7 +22,7 @@ struct Range {
     /// Bytes of memory that it holds.
     pins: usize,
     /// When it last changed; the highest is the most recent.
-    changed: u32,
+    changed: u64,
 }
 
 /// The ranges beyond `rcv_nxt`, in the order of their numbers.
@@ -32,7 +32,7 @@ pub(crate) struct Reassembly {
     /// Of all ranges.
     len: usize,
     pinned: usize,
-    changes: u32,
+    changes: u64,
     /// A range that came twice, to be reported once.
     duplicate: Option<SackBlock>,
 }
