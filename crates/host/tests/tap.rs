@@ -337,7 +337,13 @@ fn a_queue_of_a_multi_queue_tap_is_attached_as_one() {
     assert!(link().is_up);
     assert_eq!(write(&second, 60), Ok(72));
     let fd = second.into_fd();
-    assert_eq!((world::header_len(&fd), link().tun.unwrap().queues), (12, 1));
+    assert_eq!(world::header_len(&fd), 12);
+    // A program that another test starts in this moment has a copy of the first one's descriptor until it runs.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while link().tun.unwrap().queues != 1 {
+        assert!(std::time::Instant::now() < end, "the queue of the one who left is still there");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
