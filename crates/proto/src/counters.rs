@@ -70,6 +70,8 @@ counters! {
         IcmpSent "ICMP messages sent";
         IcmpEchoRequests "ICMP echo requests answered";
         IcmpEchoReplies "ICMP echo replies received";
+        IcmpTimestampRequests "ICMP timestamp requests answered";
+        IcmpMaskRequests "ICMP address mask requests answered";
         IcmpErrorsReceived "ICMP errors received";
         IcmpErrorsSent "ICMP errors sent";
         IcmpRedirectsSent "ICMP redirects sent";
@@ -179,6 +181,7 @@ counters! {
         IcmpChecksum "ICMP checksum wrong";
         IcmpBroadcastEcho "ICMP echo request to a broadcast address";
         IcmpUnknownType "ICMP message of an unknown type";
+        IcmpQueryRefused "ICMP request for the time or a mask, which is not told";
         IcmpRedirectRefused "ICMP redirect that is not to be believed";
         IcmpNoSocket "ICMP message that no socket waits for";
         IcmpRateLimited "ICMP errors not sent for their rate";

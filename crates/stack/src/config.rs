@@ -50,8 +50,10 @@ pub struct Config {
     pub port_queue_bytes: u32,
     /// Fragments' bytes in all datagrams being put together.
     pub fragment_bytes: u32,
-    /// Datagrams being put together.
+    /// Datagrams being put together (net.inet.ip.maxfragpackets).
     pub fragment_datagrams: u32,
+    /// Datagrams of one sender among them.
+    pub fragment_datagrams_per_peer: u32,
     /// Packets a capture holds until its reader takes them.
     pub capture_queue: u32,
     /// Bytes that a capture holds until its reader takes them.
@@ -68,6 +70,12 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// The same to one peer (net.inet.icmp.errpplimit).
     pub icmp_errors_per_peer: u32,
+    /// What ICMP errors quote of a packet behind its IP header, in bytes (net.inet.icmp.returndatabytes); never more than fits 576 bytes.
+    pub icmp_return_bytes: u16,
+    /// Whether timestamp requests are answered (net.inet.icmp.tstamprepl).
+    pub icmp_timestamp_reply: bool,
+    /// Whether address mask requests are answered (net.inet.icmp.maskrepl).
+    pub icmp_mask_reply: bool,
     /// Whether redirects of our routers are obeyed (net.inet.icmp.rediraccept).
     pub accept_redirects: bool,
     /// For how many seconds (net.inet.icmp.redirtimeout).
@@ -134,6 +142,7 @@ impl Config {
             port_queue_bytes: 128 * 1024,
             fragment_bytes: 128 * 1024,
             fragment_datagrams: 8,
+            fragment_datagrams_per_peer: 4,
             capture_queue: 64,
             capture_bytes: 256 * 1024,
             ..Self::server()
@@ -163,6 +172,7 @@ impl Config {
             port_queue_bytes: 4 * 1024 * 1024,
             fragment_bytes: 4 * 1024 * 1024,
             fragment_datagrams: 512,
+            fragment_datagrams_per_peer: 64,
             capture_queue: 4096,
             capture_bytes: 16 * 1024 * 1024,
             ttl: 64,
@@ -171,6 +181,9 @@ impl Config {
             neighbor_lifetime: Duration::from_secs(1200),
             icmp_errors_per_second: 1000,
             icmp_errors_per_peer: 100,
+            icmp_return_bytes: crate::inet::icmp::MAX_RETURNED,
+            icmp_timestamp_reply: true,
+            icmp_mask_reply: false,
             accept_redirects: true,
             redirect_lifetime: 600,
             icmp_broadcast_echo: false,
@@ -221,7 +234,11 @@ impl fmt::Display for Config {
             self.neighbors, self.neighbor_queue, self.neighbor_queue_bytes
         )?;
         writeln!(f, "port queue {} frames, {} bytes", self.port_queue, self.port_queue_bytes)?;
-        writeln!(f, "reassembly {} datagrams, {} bytes", self.fragment_datagrams, self.fragment_bytes)?;
+        writeln!(
+            f,
+            "reassembly {} datagrams, {} of one sender, {} bytes",
+            self.fragment_datagrams, self.fragment_datagrams_per_peer, self.fragment_bytes
+        )?;
         writeln!(
             f,
             "sockets {}, UDP buffers {} bytes in, {} bytes out",

@@ -82,7 +82,8 @@ fn source_routes_and_malformed_options_are_refused() {
     let unknown = options(&[IpOption::Unknown { kind: 0x83, data: &[4, 10, 0, 0, 3] }]);
     outside
         .receive(ipv4(format::Header { options: unknown, ..header(Protocol::UDP, 0) }, &datagram(9, b"x")));
-    outside.raises(&[Counter::IpReceived], &[DropReason::Ipv4SourceRoute]);
+    let told = [&[Counter::IpReceived][..], &ERROR_SENT].concat();
+    outside.raises(&told, &[DropReason::Ipv4SourceRoute]);
     let mut packet = packet(
         format::Header { options: options(&[IpOption::RouterAlert(0)]), ..header(Protocol::UDP, 0) },
         &datagram(9, b"x"),
@@ -93,7 +94,44 @@ fn source_routes_and_malformed_options_are_refused() {
     let sum = rumpnet_wire::checksum::of(&packet[..24]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
     outside.receive(outside::to_us(EtherType::IPV4, &packet));
-    outside.raises(&[Counter::IpReceived], &[DropReason::Ipv4Options]);
+    outside.raises(&told, &[DropReason::Ipv4Options]);
+    // Of what was sent to all nobody is told.
+    let everybody = [10, 0, 0, 255].into();
+    outside.receive(ipv4(
+        format::Header { options: unknown, destination: everybody, ..header(Protocol::UDP, 0) },
+        b"",
+    ));
+    outside.raises(&[Counter::IpReceived], &[DropReason::Ipv4SourceRoute]);
+}
+
+#[test]
+fn the_time_and_masks_are_told_to_those_who_may_know() {
+    let mut outside = Outside::new();
+    let icmp = [&DELIVERED[..], &[Counter::IcmpReceived]].concat();
+    let time = message(Message::TimestampRequest { identifier: 1, sequence: 1 }, &[0; 12]);
+    let mask = message(Message::AddressMaskRequest { identifier: 1, sequence: 1 }, &[0; 4]);
+    let all = format::Header { destination: [10, 0, 0, 255].into(), ..header(Protocol::ICMP, 0) };
+    let answered = |counter| [&icmp[..], &[counter, Counter::IcmpSent, Counter::IpSent]].concat();
+    let set = |outside: &mut Outside, name: &str, value| {
+        outside.control(Request::Sysctl { name: name.into(), value: Some(value) });
+    };
+    outside.receive(ipv4(header(Protocol::ICMP, 0), &time));
+    outside.raises(&answered(Counter::IcmpTimestampRequests), &[]);
+    for refused in [ipv4(all, &time), ipv4(header(Protocol::ICMP, 0), &mask)] {
+        outside.receive(refused);
+        outside.raises(&icmp, &[DropReason::IcmpQueryRefused]);
+    }
+    outside.receive(ipv4(
+        header(Protocol::ICMP, 0),
+        &message(Message::TimestampRequest { identifier: 1, sequence: 1 }, &[0; 11]),
+    ));
+    outside.raises(&icmp, &[DropReason::IcmpTruncated]);
+    set(&mut outside, "net.inet.icmp.tstamprepl", 0);
+    set(&mut outside, "net.inet.icmp.maskrepl", 1);
+    outside.receive(ipv4(header(Protocol::ICMP, 0), &time));
+    outside.raises(&icmp, &[DropReason::IcmpQueryRefused]);
+    outside.receive(ipv4(header(Protocol::ICMP, 0), &mask));
+    outside.raises(&answered(Counter::IcmpMaskRequests), &[]);
 }
 
 #[test]
@@ -198,10 +236,7 @@ fn messages_that_nobody_waits_for_are_told_apart() {
     for (payload, reason) in [
         (spoiled.clone(), DropReason::IcmpChecksum),
         (spoiled[..7].to_vec(), DropReason::IcmpTruncated),
-        (
-            message(Message::TimestampRequest { identifier: 1, sequence: 1 }, &[0; 12]),
-            DropReason::IcmpUnknownType,
-        ),
+        (message(Message::RouterSolicitation, b""), DropReason::IcmpUnknownType),
     ] {
         outside.receive(ipv4(header(Protocol::ICMP, 0), &payload));
         outside.raises(&icmp, &[reason]);

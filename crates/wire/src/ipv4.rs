@@ -1,6 +1,7 @@
 //! The IPv4 header (RFC 791) with its options.
 
 mod options;
+mod passage;
 
 use core::net::Ipv4Addr;
 
@@ -8,7 +9,8 @@ use crate::bytes::{fixed, ipv4_at, put, split, u16_at};
 use crate::ip::{Ecn, Protocol};
 use crate::{Malformed, TooShort, checksum};
 
-pub use options::{IpOption, Options, OptionsIter, Route, record_route};
+pub use options::{IpOption, Options, OptionsIter, Route};
+pub use passage::{Stamp, find_fault, stamp};
 
 /// The header of an IPv4 packet. Its checksum is verified by [`parse`](Self::parse) and computed by
 /// [`emit`](Self::emit), so it is no field.

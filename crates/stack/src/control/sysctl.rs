@@ -5,6 +5,7 @@ use rumpnet_proto::{Errno, Reply};
 use crate::{
     Stack,
     config::{EcnMode, ReversePath},
+    inet::icmp::MAX_RETURNED,
     time::Duration,
 };
 
@@ -14,12 +15,16 @@ const NAMES: &[&str] = &[
     "net.inet.icmp.bmcastecho",
     "net.inet.icmp.errpplimit",
     "net.inet.icmp.errppslimit",
+    "net.inet.icmp.maskrepl",
     "net.inet.icmp.rediraccept",
     "net.inet.icmp.redirtimeout",
+    "net.inet.icmp.returndatabytes",
+    "net.inet.icmp.tstamprepl",
     "net.inet.ip.dad_count",
     "net.inet.ip.dad_optimistic",
     "net.inet.ip.directed-broadcast",
     "net.inet.ip.forwarding",
+    "net.inet.ip.maxfragpackets",
     "net.inet.ip.mtudisc",
     "net.inet.ip.mtudisctimeout",
     "net.inet.ip.redirect",
@@ -70,6 +75,11 @@ impl Stack {
             "net.inet.icmp.errpplimit" => {
                 exchange(&mut config.icmp_errors_per_peer, value, 0, i64::from(u32::MAX))
             }
+            "net.inet.icmp.maskrepl" => switch(&mut config.icmp_mask_reply, value),
+            "net.inet.icmp.tstamprepl" => switch(&mut config.icmp_timestamp_reply, value),
+            "net.inet.icmp.returndatabytes" => {
+                exchange(&mut config.icmp_return_bytes, value, 8, i64::from(MAX_RETURNED))
+            }
             "net.inet.icmp.rediraccept" => switch(&mut config.accept_redirects, value),
             "net.inet.icmp.redirtimeout" => {
                 exchange(&mut config.redirect_lifetime, value, 1, i64::from(u32::MAX))
@@ -81,6 +91,11 @@ impl Stack {
                 let before = exchange(&mut seconds, value, 1, i64::from(u32::MAX))?;
                 config.neighbor_lifetime = Duration::from_secs(seconds);
                 self.inet.neighbors.set_lifetime(config.neighbor_lifetime);
+                Ok(before)
+            }
+            "net.inet.ip.maxfragpackets" => {
+                let before = exchange(&mut config.fragment_datagrams, value, 0, i64::from(u32::MAX))?;
+                self.inet.reassembly.limit_datagrams(config.fragment_datagrams);
                 Ok(before)
             }
             "net.inet.ip.mtudisc" => switch(&mut config.mtu_discovery, value),

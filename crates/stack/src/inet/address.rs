@@ -249,7 +249,8 @@ impl Addresses {
         self.places.range((address, 0)..=(address, u32::MAX)).next().map(|((_, index), _)| *index)
     }
 
-    /// Which of an interface's addresses to send from: one in the next hop's subnet, else the first.
+    /// Which of an interface's addresses to send from: one in the next hop's subnet, else the first; one of another interface if it has none of its
+    /// own, as on an unnumbered link (RFC 1812 section 2.2.7).
     pub(crate) fn source_for(&self, interface: u32, next_hop: IpAddr, optimistic: bool) -> Option<IpAddr> {
         let usable = |entry: &&InterfaceAddress| {
             entry.is_usable(optimistic) && entry.address.is_ipv4() == next_hop.is_ipv4()
@@ -257,7 +258,13 @@ impl Addresses {
         let near =
             |entry: &&InterfaceAddress| entry.peer == Some(next_hop) || entry.cidr().contains(next_hop);
         let addresses = || self.of(interface).filter(usable);
-        addresses().find(near).or_else(|| addresses().next()).map(|entry| entry.address)
+        let own = addresses().find(near).or_else(|| addresses().next());
+        own.or_else(|| self.lent(usable)).map(|entry| entry.address)
+    }
+
+    /// The first address of any interface that others know.
+    fn lent(&self, usable: impl Fn(&&InterfaceAddress) -> bool) -> Option<&InterfaceAddress> {
+        self.entries.values().filter(usable).find(|entry| !entry.address.is_loopback())
     }
 
     /// Another interface with an address in this subnet, to take over its route.
@@ -331,6 +338,16 @@ mod tests {
         assert_eq!(source("10.1.0.9").as_deref(), Some("10.1.0.2"));
         assert_eq!(source("192.0.2.1").as_deref(), Some("10.0.0.2"));
         assert_eq!(source("2001:db8::1"), None);
+    }
+
+    #[test]
+    fn an_interface_without_an_address_borrows_one_that_others_know() {
+        let mut table = addresses();
+        table.insert(1, entry("127.0.0.1", Some(8)), Place::Last).expect("room");
+        let hop = "10.0.0.9".parse().expect("an address");
+        assert_eq!(table.source_for(3, hop, true), None);
+        table.insert(2, entry("192.0.2.7", Some(24)), Place::Last).expect("room");
+        assert_eq!(table.source_for(3, hop, true), Some("192.0.2.7".parse().expect("an address")));
     }
 
     #[test]

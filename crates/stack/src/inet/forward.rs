@@ -8,16 +8,12 @@
 use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
-use rumpnet_wire::{
-    checksum,
-    ip::Protocol,
-    ipv4::{self, Header, IpOption},
-};
+use rumpnet_wire::{checksum, ip::Protocol, ipv4::Header};
 
 use super::{
     Inet,
     icmp::ErrorKind,
-    ipv4::determine_option_fault,
+    options::determine_option_fault,
     route::{Chosen, Path, Scope},
 };
 use crate::{
@@ -107,8 +103,8 @@ impl Inet {
         if incoming.to_group || !is_routable(header.source) || !is_routable(header.destination) {
             return Passage::Drop(DropReason::Ipv4NotForwardable);
         }
-        if let Some(reason) = determine_option_fault(&header.options) {
-            return determine_option_answer(header, reason);
+        if let Some((reason, error)) = determine_option_fault(&header.options) {
+            return Passage::Refuse(reason, error);
         }
         if header.ttl <= 1 {
             return Passage::Refuse(DropReason::Ipv4TtlExceeded, ErrorKind::TransitTimeExceeded);
@@ -181,11 +177,8 @@ impl Inet {
         let too_long = wire_len(&packet) > path.mtu as usize;
         let mut frame = outgoing(packet, header.header_len());
         let head = &mut frame.headers.as_mut_slice()[..header.header_len()];
-        if !header.options.is_empty()
-            && let Some(IpAddr::V4(address)) =
-                self.addresses.source_for(path.interface, path.next_hop, cx.config.dad_optimistic)
-        {
-            ipv4::record_route(&mut head[Header::LEN..], address);
+        if !header.options.is_empty() {
+            self.stamp(cx, path, None, &mut head[Header::LEN..]);
         }
         head[TTL] = header.ttl - 1;
         head[CHECKSUM..CHECKSUM + 2].fill(0);
@@ -267,20 +260,4 @@ fn outgoing(mut packet: Received, header_len: usize) -> Frame {
 fn is_routable(address: Ipv4Addr) -> bool {
     let first = address.octets()[0];
     first != 0 && first < 240 && !address.is_loopback() && !address.is_link_local() && !address.is_multicast()
-}
-
-/// A sender of malformed options is told where; source routes are nobody's business (RFC 7126 section 4.3).
-fn determine_option_answer(header: &Header, reason: DropReason) -> Passage {
-    let mut options = header.options.iter();
-    loop {
-        let pointer = options.offset().min(u8::MAX.into()) as u8;
-        match options.next() {
-            Some(Ok(IpOption::LooseSourceRoute(_) | IpOption::StrictSourceRoute(_))) => {
-                return Passage::Refuse(reason, ErrorKind::SourceRouteFailed);
-            }
-            Some(Ok(_)) => {}
-            Some(Err(_)) => return Passage::Refuse(reason, ErrorKind::ParameterProblem { pointer }),
-            None => return Passage::Drop(reason),
-        }
-    }
 }

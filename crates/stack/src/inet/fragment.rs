@@ -3,15 +3,15 @@
 //! Reassembly trusts nobody. A datagram whose fragments overlap or contradict each other is given up whole, as RFC 5722
 //! has it for IPv6, because overlap is only ever an attack; an exact duplicate is refused alone. A first fragment too short
 //! to show the ports and flags of TCP, and one that would overwrite them, are refused (RFC 1858, RFC 3128). What is
-//! not complete after 30 s is given up. Bytes, datagrams and fragments of a datagram are limited, and the datagram
-//! that has waited longest makes room: whole ones arrive within milliseconds, so under a flood of fragments they
-//! still do. Fragments are copied out of their receive buffers, so that eight bytes never pin 64 KiB.
+//! not complete after 30 s is given up. Bytes, datagrams, those of one sender and fragments of a datagram are limited, and the datagram
+//! that has waited longest makes room, of the same sender if it has its share: whole ones arrive within milliseconds, so under a flood
+//! of fragments they still do. Fragments are copied out of their receive buffers, so that eight bytes never pin 64 KiB.
 //!
 //! Congestion marks survive: one marked fragment marks the packet (RFC 3168 section 5.3).
 //!
 //! Not here: the IPv6 fragment header, counting, and ICMP; what was given up is returned.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
@@ -43,10 +43,21 @@ pub(crate) struct Reassembly {
     datagrams: BTreeMap<Name, Datagram>,
     /// By the number under which they began: the order of age and of deadlines.
     order: BTreeMap<u64, Name>,
+    /// The same numbers by sender.
+    peers: BTreeMap<Ipv4Addr, BTreeSet<u64>>,
     number: u64,
     charged: usize,
-    max_bytes: usize,
-    max_datagrams: usize,
+    limits: Limits,
+}
+
+/// What all datagrams together may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Payload and bookkeeping, in bytes.
+    pub(crate) bytes: u32,
+    pub(crate) datagrams: u32,
+    /// Datagrams of one sender.
+    pub(crate) of_peer: u32,
 }
 
 /// What came of a fragment.
@@ -126,16 +137,21 @@ enum Fit {
 }
 
 impl Reassembly {
-    /// Nothing yet; payload and bookkeeping of all datagrams together stay within `max_bytes`.
-    pub(crate) const fn new(max_bytes: u32, max_datagrams: u32) -> Self {
+    /// Nothing yet.
+    pub(crate) const fn new(limits: Limits) -> Self {
         Self {
             datagrams: BTreeMap::new(),
             order: BTreeMap::new(),
+            peers: BTreeMap::new(),
             number: 0,
             charged: 0,
-            max_bytes: max_bytes as usize,
-            max_datagrams: max_datagrams as usize,
+            limits,
         }
+    }
+
+    /// So many datagrams from now on; those beyond make room as others come.
+    pub(crate) const fn limit_datagrams(&mut self, datagrams: u32) {
+        self.limits.datagrams = datagrams;
     }
 
     /// A fragment has come in by an interface; `payload` is what follows its header.
@@ -213,9 +229,13 @@ impl Reassembly {
         Outcome { input: Input::Dropped(reason), given_up: given_up.into_iter().collect() }
     }
 
-    /// Gives up others, the oldest first, until a fragment of so many bytes fits or none is left.
+    /// Gives up others, the oldest first, until a fragment of so many bytes fits or none is left. A sender that has its share begins anew at its own cost.
     fn make_room(&mut self, name: Name, len: usize) -> Vec<GivenUp> {
         let mut given_up = Vec::new();
+        while let Some(oldest) = self.oldest_of_full_peer(name) {
+            let forgotten = self.forget(oldest);
+            given_up.extend(forgotten.map(|datagram| datagram.given_up(DropReason::Ipv4FragmentLimit)));
+        }
         while !self.has_room(name, len) {
             let Some(oldest) = self.order.values().find(|other| **other != name).copied() else { break };
             let forgotten = self.forget(oldest);
@@ -224,10 +244,24 @@ impl Reassembly {
         given_up
     }
 
+    /// The oldest datagram of a sender that may not begin another one.
+    fn oldest_of_full_peer(&self, name: Name) -> Option<Name> {
+        if self.datagrams.contains_key(&name) {
+            return None;
+        }
+        let numbers = self.peers.get(&name.source)?;
+        let is_full = numbers.len() >= self.limits.of_peer as usize;
+        self.order.get(numbers.first().filter(|_| is_full)?).copied()
+    }
+
     fn has_room(&self, name: Name, len: usize) -> bool {
         let begins = usize::from(!self.datagrams.contains_key(&name));
         let cost = FRAGMENT_COST + len + begins * DATAGRAM_COST;
-        self.charged + cost <= self.max_bytes && self.datagrams.len() + begins <= self.max_datagrams
+        let Limits { bytes, datagrams, of_peer } = self.limits;
+        let may_begin = begins == 0 || of_peer > 0;
+        self.charged + cost <= bytes as usize
+            && self.datagrams.len() + begins <= datagrams as usize
+            && may_begin
     }
 
     /// Adds a fragment that fits to its datagram, which begins with it if need be; whether that is complete now.
@@ -235,6 +269,7 @@ impl Reassembly {
         let datagram = self.datagrams.entry(name).or_insert_with(|| {
             self.number += 1;
             self.order.insert(self.number, name);
+            self.peers.entry(name.source).or_default().insert(self.number);
             self.charged += DATAGRAM_COST;
             Datagram::new(self.number, interface, now + TIMEOUT)
         });
@@ -246,6 +281,12 @@ impl Reassembly {
     fn forget(&mut self, name: Name) -> Option<Datagram> {
         let datagram = self.datagrams.remove(&name)?;
         self.order.remove(&datagram.number);
+        if let Some(numbers) = self.peers.get_mut(&name.source) {
+            numbers.remove(&datagram.number);
+            if numbers.is_empty() {
+                self.peers.remove(&name.source);
+            }
+        }
         self.charged -= datagram.cost();
         Some(datagram)
     }

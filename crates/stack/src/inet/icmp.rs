@@ -7,15 +7,16 @@ use bytes::Bytes;
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     checksum::Sum,
-    icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
+    icmpv4::{Message, RedirectCode, TimeExceededCode, Timestamps, UnreachableCode},
     ip::Protocol,
-    ipv4::Header,
+    ipv4::{Header, Options},
     udp,
 };
 
 use super::{
     Delivery, Inet,
     ipv4::{Audience, Outgoing},
+    options::{options_of_answer, time_of_day},
     route::reason_of,
 };
 use crate::{
@@ -83,10 +84,23 @@ pub(crate) enum Offender {
         destination: SocketAddr,
         sequence: u32,
     },
+    /// A packet of another protocol, which a raw socket can have sent. Whoever wants more of it finds the whole quote in the packet that is handed
+    /// along with the report, its cursor at the ICMP header.
+    Other {
+        protocol: Protocol,
+        source: IpAddr,
+        destination: IpAddr,
+    },
 }
 
 /// The largest ICMP error, so that it crosses every path unfragmented (RFC 1812 section 4.3.2.3).
 const MAX_ERROR: usize = 576;
+/// What an error quotes at most behind the header of its offender, in bytes.
+pub(crate) const MAX_RETURNED: u16 = (MAX_ERROR - Header::LEN - Message::LEN - Header::LEN) as u16;
+/// Of a type of service: the part that is no precedence and no congestion mark (RFC 1349).
+const SERVICE: u8 = 0x1c;
+/// The precedence of errors: internetwork control (RFC 1812 section 4.3.2.5).
+const CONTROL: u8 = 0xc0;
 
 impl Inet {
     /// An ICMP message for us, its cursor at the ICMP header.
@@ -115,15 +129,34 @@ impl Inet {
             }
             Message::EchoRequest { identifier, sequence } => {
                 packet.advance(Message::LEN);
-                self.answer_echo(
-                    cx,
-                    link,
-                    header,
-                    identifier,
-                    sequence,
-                    core::mem::take(packet).into_payload(),
-                );
+                cx.count(Counter::IcmpEchoRequests);
+                let data = core::mem::take(packet).into_payload();
+                self.answer(cx, link, header, Message::EchoReply { identifier, sequence }, data);
                 return None;
+            }
+            Message::TimestampRequest { identifier, sequence } => {
+                match determine_times(cx, packet, audience) {
+                    Ok(times) => {
+                        cx.count(Counter::IcmpTimestampRequests);
+                        let data = Bytes::copy_from_slice(&times.to_bytes());
+                        let message = Message::TimestampReply { identifier, sequence };
+                        self.answer(cx, link, header, message, data.into());
+                        return None;
+                    }
+                    Err(reason) => reason,
+                }
+            }
+            Message::AddressMaskRequest { identifier, sequence } => {
+                match self.determine_mask(cx, interface, header) {
+                    Some(mask) => {
+                        cx.count(Counter::IcmpMaskRequests);
+                        let data = Bytes::copy_from_slice(&mask.octets());
+                        let message = Message::AddressMaskReply { identifier, sequence };
+                        self.answer(cx, link, header, message, data.into());
+                        return None;
+                    }
+                    None => DropReason::IcmpQueryRefused,
+                }
             }
             Message::EchoReply { identifier, sequence } => {
                 cx.count(Counter::IcmpEchoReplies);
@@ -156,45 +189,48 @@ impl Inet {
         None
     }
 
-    fn answer_echo(
+    /// Answers a request from the address that it was sent to, with what has come of its records of route and time.
+    fn answer(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
         request: &Header,
-        identifier: u16,
-        sequence: u16,
+        message: Message,
         data: Payload,
     ) {
-        cx.count(Counter::IcmpEchoRequests);
         let own = IpAddr::V4(request.destination);
         let source = (self.addresses.is_ours(own) || request.destination.is_loopback()).then_some(own);
-        let message = Message::EchoReply { identifier, sequence };
-        self.send_icmp(cx, link, source, request.source, (cx.config.ttl, request.tos), message, data);
+        let options = options_of_answer(&request.options);
+        let outgoing = Outgoing { options, ..outgoing(request.source.into(), cx.config.ttl, request.tos) };
+        self.send_icmp(cx, link, source, &outgoing, build(message, data));
     }
 
     /// Sends an ICMP message; what cannot be sent is counted below.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "an ICMP message is all of these, and has one caller of each kind"
-    )]
     fn send_icmp(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
         source: Option<IpAddr>,
-        destination: Ipv4Addr,
-        (ttl, tos): (u8, u8),
-        message: Message,
-        data: Payload,
+        outgoing: &Outgoing,
+        message: Frame,
     ) {
-        let destination = IpAddr::V4(destination);
-        let path = match self.determine_path(cx, link, destination, source) {
+        let path = match self.determine_path(cx, link, outgoing.destination, source) {
             Ok(path) => path,
             Err(errno) => return cx.count_drop(NO_INTERFACE, reason_of(errno)),
         };
         cx.count(Counter::IcmpSent);
-        let outgoing = outgoing(destination, ttl, tos);
-        let _counted = self.send(cx, link, &path, &outgoing, build(message, data));
+        let _counted = self.send(cx, link, &path, outgoing, message);
+    }
+
+    /// The mask of the subnet that a request is about, if masks are told (net.inet.icmp.maskrepl): of the address that was asked, or of the
+    /// interface's first one. Who does not know its own address cannot be answered: no broadcast is made for it (RFC 1122 section 3.2.2.9 permits not to).
+    fn determine_mask(&self, cx: &Context, interface: u32, request: &Header) -> Option<Ipv4Addr> {
+        if !cx.config.icmp_mask_reply || request.source.is_unspecified() {
+            return None;
+        }
+        let asked = self.addresses.find(interface, request.destination.into());
+        let entry = asked.or_else(|| self.addresses.of(interface).next())?;
+        Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(entry.prefix_len)).unwrap_or(0)))
     }
 
     /// Whether an error can be sent to this source: it is neither nobody nor many (RFC 1812 section 4.3.2.7).
@@ -213,10 +249,11 @@ impl Inet {
         kind: ErrorKind,
         packet: &Received,
     ) {
-        let quote = quote(packet);
+        let quote = quote(packet, cx.config.icmp_return_bytes);
         let Ok((header, _)) = Header::parse_quoted(&quote) else { return };
         let quotes_error = header.protocol == Protocol::ICMP && !is_query(quote.get(header.header_len()));
-        if header.fragment_offset != 0 || quotes_error || !self.is_one_host(header.source) {
+        let concerns_one = self.is_one_host(header.source) && self.is_one_host(header.destination);
+        if header.fragment_offset != 0 || quotes_error || !concerns_one {
             return;
         }
         let limits = (cx.config.icmp_errors_per_second, cx.config.icmp_errors_per_peer);
@@ -243,7 +280,9 @@ impl Inet {
             ErrorKind::Redirect(gateway) => Message::Redirect { code: RedirectCode::HOST, gateway },
         };
         let source = Some(IpAddr::V4(header.destination)).filter(|address| self.addresses.is_ours(*address));
-        self.send_icmp(cx, link, source, header.source, (cx.config.ttl, 0), message, quote.into());
+        let tos = CONTROL | header.tos & SERVICE;
+        let outgoing = outgoing(header.source.into(), cx.config.ttl, tos);
+        self.send_icmp(cx, link, source, &outgoing, build(message, quote.into()));
     }
 }
 
@@ -261,6 +300,7 @@ pub(crate) const fn outgoing(destination: IpAddr, ttl: u8, tos: u8) -> Outgoing 
         tos,
         dont_fragment: false,
         transport_len: Message::LEN,
+        options: Options::EMPTY,
     }
 }
 
@@ -341,26 +381,47 @@ pub(super) fn determine_offender(packet: &[u8]) -> Option<Offender> {
             Message::EchoRequest { identifier, sequence } => {
                 Offender::Echo { destination, identifier, sequence }
             }
-            _ => return None,
+            _ => Offender::Other { protocol: Protocol::ICMP, source, destination },
         },
-        _ => return None,
+        protocol => Offender::Other { protocol, source, destination },
     })
 }
 
-/// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9).
+/// The errno that a received ICMP error means to a socket (RFC 1122 sections 4.1.3.3 and 4.2.3.9); none of a type that is no error.
 pub(crate) const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
     match (kind, code) {
         (3, 2 | 3) => Some(Errno::ConnRefused),
         (3, 4) => Some(Errno::MsgSize),
+        // No route to a network, or none that is allowed, or none for this type of service.
         (3, 0 | 6 | 9 | 11) => Some(Errno::NetUnreach),
+        // A failed source route, an isolated source and prohibitions among them.
         (3, _) => Some(Errno::HostUnreach),
+        // A loop of routers, or fragments that were lost.
+        (11, _) => Some(Errno::HostUnreach),
+        (12, _) => Some(Errno::NoProtoOpt),
         _ => None,
     }
 }
 
-/// As much of the offending packet as an error carries, from its IP header on.
-fn quote(packet: &Received) -> Bytes {
-    let room = MAX_ERROR - Header::LEN - Message::LEN;
+/// The three times of an answer to a timestamp request, whose cursor is at the ICMP header (RFC 1122 section 3.2.2.8).
+fn determine_times(
+    cx: &Context,
+    packet: &mut Received,
+    audience: Audience,
+) -> Result<Timestamps, DropReason> {
+    if !cx.config.icmp_timestamp_reply || audience != Audience::Us {
+        return Err(DropReason::IcmpQueryRefused);
+    }
+    packet.advance(Message::LEN);
+    let (times, _) = Timestamps::parse(packet.bytes()).map_err(|_| DropReason::IcmpTruncated)?;
+    let now = time_of_day(cx);
+    Ok(Timestamps { receive: now, transmit: now, ..times })
+}
+
+/// As much of the offending packet as an error carries: its IP header, and up to `returned` bytes behind that (net.inet.icmp.returndatabytes).
+fn quote(packet: &Received, returned: u16) -> Bytes {
+    let head = packet.from_network().next().and_then(<[u8]>::first).map_or(0, |first| first & 15);
+    let room = (MAX_ERROR - Header::LEN - Message::LEN).min(usize::from(head) * 4 + usize::from(returned));
     let mut bytes = Vec::with_capacity(room);
     for slice in packet.from_network() {
         let left = room - bytes.len();

@@ -10,13 +10,14 @@ use rumpnet_wire::{
     Malformed, checksum,
     ethernet::{self, EtherType},
     ip::Protocol,
-    ipv4::{Header, IpOption, Options},
+    ipv4::{Header, Options},
 };
 
 use super::{
     Delivery, Inet,
     fragment::{self, GivenUp, Input},
     icmp::ErrorKind,
+    options::determine_option_fault,
     route::{Path, Scope},
 };
 use crate::{
@@ -35,12 +36,16 @@ pub(crate) struct Outgoing {
     pub(crate) dont_fragment: bool,
     /// Bytes of transport header at the front of the frame, repeated in each segment of a super-frame.
     pub(crate) transport_len: usize,
+    /// Options, of which those that record route or time begin with us.
+    pub(crate) options: Options,
 }
 
 /// What a packet's header calls for.
 enum Disposition {
     /// It is not for us, or broken.
     Drop(DropReason),
+    /// It is broken, and its sender is told why.
+    Refuse(DropReason, ErrorKind),
     /// It is for another host, and we are a router.
     Forward,
     /// It is a fragment for us.
@@ -90,6 +95,11 @@ impl Inet {
                 cx.drop_received(interface, reason, packet);
                 None
             }
+            Disposition::Refuse(reason, error) => {
+                cx.drop_received(interface, reason, packet);
+                self.send_icmp_error(cx, link, error, packet);
+                None
+            }
             Disposition::Reassemble => self.reassemble(cx, link, interface, &header, packet),
             Disposition::Deliver(audience) => {
                 if audience == Audience::Many {
@@ -132,7 +142,8 @@ impl Inet {
             return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
         }
         match determine_option_fault(&header.options) {
-            Some(reason) => Disposition::Drop(reason),
+            Some((reason, error)) if audience == Audience::Us => Disposition::Refuse(reason, error),
+            Some((reason, _)) => Disposition::Drop(reason),
             None if header.more_fragments || header.fragment_offset != 0 => Disposition::Reassemble,
             None => Disposition::Deliver(audience),
         }
@@ -260,19 +271,22 @@ impl Inet {
             cx.drop_sent(path.interface, DropReason::Ipv6Unsupported, &frame);
             return Err(Errno::AfNoSupport);
         };
-        let len = Header::LEN + frame.len();
+        let header_len = Header::LEN + outgoing.options.as_bytes().len();
+        let len = header_len + frame.len();
         let wire_len =
-            frame.offload.gso.map_or(len, |gso| Header::LEN + outgoing.transport_len + usize::from(gso.size));
+            frame.offload.gso.map_or(len, |gso| header_len + outgoing.transport_len + usize::from(gso.size));
         if len > usize::from(u16::MAX)
             || (wire_len > path.mtu as usize && (outgoing.dont_fragment || frame.offload.gso.is_some()))
         {
             cx.drop_sent(path.interface, DropReason::Ipv4MessageSize, &frame);
             return Err(Errno::MsgSize);
         }
-        let header = Header {
+        let mut header = Header {
             tos: outgoing.tos,
             total_len: len as u16,
-            identification: self.next_identification(frame.segments()),
+            identification: self
+                .identifications
+                .next((source, destination, outgoing.protocol), frame.segments()),
             dont_fragment: outgoing.dont_fragment,
             more_fragments: false,
             fragment_offset: 0,
@@ -280,8 +294,11 @@ impl Inet {
             protocol: outgoing.protocol,
             source,
             destination,
-            options: Options::default(),
+            options: outgoing.options,
         };
+        if !header.options.is_empty() {
+            self.stamp_own(cx, path, &mut header);
+        }
         cx.count(Counter::IpSent);
         if wire_len > path.mtu as usize {
             return self.send_fragments(cx, link, path, &header, frame);
@@ -346,13 +363,6 @@ impl Inet {
         };
         link.send(cx, path.interface, LinkDestination { address, ethertype: EtherType::IPV4 }, frame)
     }
-
-    /// One identification for each segment (RFC 6864 section 4).
-    const fn next_identification(&mut self, segments: usize) -> u16 {
-        let first = self.identification;
-        self.identification = first.wrapping_add(segments as u16);
-        first
-    }
 }
 
 /// The packet's header, checked against its length and its checksum.
@@ -387,16 +397,6 @@ fn is_martian_source(source: Ipv4Addr, foreign: bool) -> bool {
         || source.is_broadcast()
         || source.octets()[0] == 0
         || (foreign && source.is_loopback())
-}
-
-pub(super) fn determine_option_fault(options: &Options) -> Option<DropReason> {
-    options.iter().find_map(|option| match option {
-        Err(_) => Some(DropReason::Ipv4Options),
-        Ok(IpOption::LooseSourceRoute(_) | IpOption::StrictSourceRoute(_)) => {
-            Some(DropReason::Ipv4SourceRoute)
-        }
-        Ok(_) => None,
-    })
 }
 
 /// Each fragment that was held in vain is a packet dropped.

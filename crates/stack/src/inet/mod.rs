@@ -10,8 +10,10 @@ mod error_budget;
 mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;
+mod identification;
 pub(crate) mod ipv4;
 pub mod neighbor;
+mod options;
 pub(crate) mod path_mtu;
 pub mod prefix;
 mod redirect;
@@ -45,8 +47,7 @@ pub(crate) struct Inet {
     pub(crate) neighbors: NeighborCache<Frame>,
     pub(crate) path_mtus: path_mtu::PathMtus,
     pub(crate) reassembly: Reassembly,
-    /// The next IPv4 identification (RFC 6864).
-    identification: u16,
+    identifications: identification::Identifications,
     error_budget: error_budget::ErrorBudget,
     redirects: redirect::Redirects,
     /// Sockets that sent to a neighbour which did not answer.
@@ -99,8 +100,12 @@ impl Inet {
             routes: Routes::new(random),
             neighbors: NeighborCache::new(limits, random.next_seed()),
             path_mtus: path_mtu::PathMtus::default(),
-            reassembly: Reassembly::new(config.fragment_bytes, config.fragment_datagrams),
-            identification: random.next_u64() as u16,
+            reassembly: Reassembly::new(fragment::Limits {
+                bytes: config.fragment_bytes,
+                datagrams: config.fragment_datagrams,
+                of_peer: config.fragment_datagrams_per_peer,
+            }),
+            identifications: identification::Identifications::new(random),
             error_budget: error_budget::ErrorBudget::new(random),
             redirects: redirect::Redirects::default(),
             unreachable: Vec::new(),

@@ -228,7 +228,8 @@ pub(crate) const fn reason_of(errno: Errno) -> DropReason {
 impl Inet {
     /// The way to `destination`, from `source` if one is wanted.
     ///
-    /// EHOSTUNREACH without a route, ENETDOWN if the interface is down, EADDRNOTAVAIL without an address to send from.
+    /// EHOSTUNREACH without a route, ENETDOWN if the interface is down, EADDRNOTAVAIL without an address to send from, or with a loopback address to
+    /// send to others from.
     pub(crate) fn determine_path(
         &self,
         cx: &Context,
@@ -250,6 +251,10 @@ impl Inet {
             (None, _) => self.addresses.source_for(index, next_hop, cx.config.dad_optimistic),
         };
         let source = source.ok_or(Errno::AddrNotAvail)?;
+        // 127/8 never leaves a host (RFC 1122 section 3.2.1.3).
+        if source.is_loopback() && scope != Scope::Own && !matches!(interface.kind, LinkKind::Loopback) {
+            return Err(Errno::AddrNotAvail);
+        }
         Ok(Path { interface: index, next_hop, source, mtu, scope })
     }
 

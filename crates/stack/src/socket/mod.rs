@@ -178,8 +178,8 @@ impl Sockets {
             Offender::Echo { destination, identifier, sequence } => {
                 self.echo.on_error(cx, (destination, identifier, sequence), report)
             }
-            // The stack has asked TCP.
-            Offender::Tcp { .. } => false,
+            // The stack has asked TCP, and no socket of today sends anything else.
+            Offender::Tcp { .. } | Offender::Other { .. } => false,
         }
     }
 

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use rumpnet_proto::{Counter, Errno, SocketReport, Transport};
-use rumpnet_wire::ip::Protocol;
+use rumpnet_wire::{ip::Protocol, ipv4::Options};
 
 use super::{Datagram, SocketId, Sockets};
 use crate::{
@@ -440,6 +440,7 @@ impl Sockets {
             tos: socket.tos,
             dont_fragment: determine_dont_fragment(socket.mtu_discovery, frame.len(), &path),
             transport_len: rumpnet_wire::udp::Header::LEN,
+            options: Options::EMPTY,
         };
         // What is refused below was dropped there, and its charge is given back when the call ends.
         inet.send(cx, link, &path, &outgoing, frame)?;

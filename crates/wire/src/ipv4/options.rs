@@ -86,31 +86,6 @@ impl fmt::Debug for Options {
     }
 }
 
-/// A router's address goes into the first record-route option that has room for it (RFC 791 section 3.1); `options` are those of a
-/// header as they travel, and what is malformed stays as it is.
-pub fn record_route(options: &mut [u8], address: Ipv4Addr) {
-    let mut at = 0;
-    while let Some((&kind, rest)) = options.get(at..).and_then(<[u8]>::split_first) {
-        let len = match (kind, rest.first()) {
-            (kind::END_OF_LIST, _) => return,
-            (kind::NOP, _) => 1,
-            (_, Some(&len)) if len >= 2 => usize::from(len),
-            _ => return,
-        };
-        let Some(option) = options.get_mut(at..at + len) else { return };
-        if kind == kind::RECORD_ROUTE && len >= 3 {
-            // The pointer counts from one.
-            let place = usize::from(option[2]).wrapping_sub(1);
-            if let Some(slot) = option.get_mut(place..place.wrapping_add(4)).filter(|_| place >= 3) {
-                slot.copy_from_slice(&address.octets());
-                option[2] += 4;
-            }
-            return;
-        }
-        at += len;
-    }
-}
-
 /// Iterator over [`Options`].
 #[derive(Clone, Debug)]
 pub struct OptionsIter<'a> {
@@ -178,14 +153,14 @@ pub enum IpOption<'a> {
 }
 
 /// The kind octets, copied flag included (IANA "IP Option Numbers").
-mod kind {
-    pub(super) const END_OF_LIST: u8 = 0;
-    pub(super) const NOP: u8 = 1;
-    pub(super) const RECORD_ROUTE: u8 = 7;
-    pub(super) const TIMESTAMP: u8 = 68;
-    pub(super) const LOOSE_SOURCE_ROUTE: u8 = 131;
-    pub(super) const STRICT_SOURCE_ROUTE: u8 = 137;
-    pub(super) const ROUTER_ALERT: u8 = 148;
+pub(super) mod kind {
+    pub(in super::super) const END_OF_LIST: u8 = 0;
+    pub(in super::super) const NOP: u8 = 1;
+    pub(in super::super) const RECORD_ROUTE: u8 = 7;
+    pub(in super::super) const TIMESTAMP: u8 = 68;
+    pub(in super::super) const LOOSE_SOURCE_ROUTE: u8 = 131;
+    pub(in super::super) const STRICT_SOURCE_ROUTE: u8 = 137;
+    pub(in super::super) const ROUTER_ALERT: u8 = 148;
 }
 
 impl<'a> IpOption<'a> {

@@ -33,8 +33,12 @@ fn pieces(len: usize, mtu: u32) -> Vec<(Header, Payload)> {
     parts.map(|(header, frame)| (header, frame.payload)).collect()
 }
 
+fn limited(bytes: u32, datagrams: u32) -> Reassembly {
+    Reassembly::new(Limits { bytes, datagrams, of_peer: datagrams })
+}
+
 fn roomy() -> Reassembly {
-    Reassembly::new(1 << 20, 8)
+    limited(1 << 20, 8)
 }
 
 fn receive(reassembly: &mut Reassembly, (header, payload): &(Header, Payload)) -> Outcome {
@@ -62,7 +66,8 @@ fn given_up(fragments: u32, reason: DropReason) -> GivenUp {
 }
 
 fn is_empty(reassembly: &Reassembly) -> bool {
-    reassembly.charged == 0 && reassembly.datagrams.is_empty() && reassembly.order.is_empty()
+    let lists = (reassembly.datagrams.len(), reassembly.order.len(), reassembly.peers.len());
+    (reassembly.charged, lists) == (0, (0, 0, 0))
 }
 
 #[test]
@@ -213,7 +218,7 @@ fn a_datagram_that_takes_too_long_is_given_up_and_quoted_if_its_first_fragment_c
 
 #[test]
 fn the_oldest_datagram_makes_room_and_a_flood_does_not_starve_whole_ones() {
-    let mut reassembly = Reassembly::new(20_000, 4);
+    let mut reassembly = limited(20_000, 4);
     let parts = pieces(4000, 1500);
     let (mut lost, mut complete) = (0, 0);
     for identification in 0..1_000 {
@@ -235,7 +240,7 @@ fn the_oldest_datagram_makes_room_and_a_flood_does_not_starve_whole_ones() {
 
 #[test]
 fn a_datagram_larger_than_the_budget_is_refused_with_all_its_fragments() {
-    let mut reassembly = Reassembly::new(4_000, 4);
+    let mut reassembly = limited(4_000, 4);
     let parts = pieces(8000, 1500);
     let outcomes: Vec<_> = parts.iter().take(3).map(|part| receive(&mut reassembly, part)).collect();
     assert_eq!(refused(&outcomes[2]), Some(DropReason::Ipv4FragmentLimit));
@@ -356,6 +361,29 @@ fn contradicts(kept: &[Claim], new: Claim) -> bool {
     })
 }
 
+#[test]
+fn a_sender_with_its_share_loses_its_own_oldest_and_nobody_elses() {
+    let mut reassembly = Reassembly::new(Limits { bytes: 1 << 20, datagrams: 8, of_peer: 2 });
+    let (first, payload) = pieces(4000, 1500).remove(0);
+    let mut begin = |host: u8, identification: u16| {
+        let source = Ipv4Addr::new(10, 0, 0, host);
+        let fragment = (Header { source, identification, ..first }, payload.clone());
+        receive(&mut reassembly, &fragment).given_up
+    };
+    assert_eq!([begin(9, 1), begin(1, 1), begin(1, 2)], [vec![], vec![], vec![]]);
+    for identification in 3..100 {
+        assert_eq!(begin(1, identification), [given_up(1, DropReason::Ipv4FragmentLimit)]);
+    }
+    let rest = pieces(4000, 1500).into_iter().skip(1);
+    let others = rest.map(|(header, payload)| {
+        let header = Header { source: Ipv4Addr::new(10, 0, 0, 9), identification: 1, ..header };
+        (header, payload)
+    });
+    let complete = others.filter_map(|part| whole(receive(&mut reassembly, &part))).next();
+    assert_eq!(complete, Some(data(4000)), "another sender's datagram is untouched");
+    assert_eq!(reassembly.datagrams.len(), 2);
+}
+
 proptest! {
     #[test]
     fn any_cut_in_any_order_with_any_repetition_comes_together(
@@ -420,7 +448,7 @@ proptest! {
     fn limits_hold_and_every_fragment_is_accounted_for(
         fragments in prop::collection::vec((0_u16..6, 0_usize..12, 0_usize..300, any::<bool>(), 0_u64..20), 0..200),
     ) {
-        let mut reassembly = Reassembly::new(3_000, 3);
+        let mut reassembly = limited(3_000, 3);
         let (mut now, mut given, mut back) = (Instant::ZERO, 0, 0);
         for (identification, start, len, more_fragments, seconds) in fragments {
             now += Duration::from_secs(seconds);

@@ -46,6 +46,7 @@ use core::{hash::Hasher as _, net::SocketAddr, num::NonZeroU8};
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     ip::Protocol,
+    ipv4,
     tcp::{Flags, Options, Seq},
 };
 use siphasher::sip::SipHasher24;
@@ -670,6 +671,7 @@ fn emit(
         tos,
         dont_fragment: cx.config.mtu_discovery && !may_fragment,
         transport_len: frame.headers.len(),
+        options: ipv4::Options::EMPTY,
     };
     inet.send(cx, link, path, &outgoing, frame)
 }
