@@ -207,7 +207,7 @@ fn a_kind_that_there_is_not_is_refused_with_those_that_there_are() {
         assert!(refused.starts_with("ifconfig: SIOCIFCREATE: Invalid argument ("), "{refused}");
         assert!(refused.contains("ifconfig -C"), "{refused}");
     }
-    assert_eq!(server.rump("ifconfig -C").ok(), "virt tun lo\n");
+    assert_eq!(server.rump("ifconfig -C").ok(), "bus shmif virt tun lo\n");
 }
 
 #[test]

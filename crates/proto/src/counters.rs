@@ -138,6 +138,7 @@ counters! {
         LinkSourceOurs "frame with our own link address as its source";
         LinkUnknownProtocol "frame of a protocol that nobody speaks";
         LinkVlan "frame with a VLAN tag that nobody asked for";
+        LinkNoCarrier "frame on an interface that is not plugged into its bus";
         LinkQueueFull "output queue full";
         LinkSendFailed "the host refused the frame";
         OffloadChecksumRange "offload header: checksum lies outside the frame";

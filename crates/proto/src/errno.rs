@@ -44,6 +44,7 @@ errnos! {
     Io "EIO" 5 "Input/output error";
     Nxio "ENXIO" 6 "Device not configured";
     TooBig "E2BIG" 7 "Argument list too long";
+    NoExec "ENOEXEC" 8 "Exec format error";
     BadF "EBADF" 9 "Bad file descriptor";
     NoMem "ENOMEM" 12 "Cannot allocate memory";
     Acces "EACCES" 13 "Permission denied";
@@ -89,7 +90,7 @@ errnos! {
 macro_rules! for_each_errno {
     ($numbers:ident) => {
         $numbers! {
-            Perm EPERM; NoEnt ENOENT; Srch ESRCH; Intr EINTR; Io EIO; Nxio ENXIO; TooBig E2BIG; BadF EBADF; NoMem ENOMEM;
+            Perm EPERM; NoEnt ENOENT; Srch ESRCH; Intr EINTR; Io EIO; Nxio ENXIO; TooBig E2BIG; NoExec ENOEXEC; BadF EBADF; NoMem ENOMEM;
             Acces EACCES; Busy EBUSY; Exist EEXIST; NoDev ENODEV; Inval EINVAL; NFile ENFILE; MFile EMFILE; NoTty ENOTTY;
             NoSpc ENOSPC; Pipe EPIPE; Range ERANGE; Again EAGAIN; InProgress EINPROGRESS; Already EALREADY; NotSock ENOTSOCK;
             DestAddrReq EDESTADDRREQ; MsgSize EMSGSIZE; NoProtoOpt ENOPROTOOPT; ProtoNoSupport EPROTONOSUPPORT;

@@ -132,6 +132,25 @@ pub enum LinkState {
     Up,
 }
 
+/// Whether an interface that stands on a bus is plugged into it (ifconfig(8), `media`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Media {
+    /// It is, as soon as it has a link string.
+    #[default]
+    Auto,
+    /// It is not: it has no carrier, sends nothing and hears nothing.
+    None,
+}
+
+/// What only an interface has that stands on a bus.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusReport {
+    /// Which bus: `mem:NAME`, or the path of a file; none before it was given one.
+    pub link_string: Option<alloc::string::String>,
+    /// Whether it is plugged in.
+    pub media: Media,
+}
+
 /// What kind of link an interface has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LinkKind {
@@ -220,4 +239,6 @@ pub struct InterfaceReport {
     pub host_drops: Option<u64>,
     /// The name of the host's end, such as `tap0`.
     pub host_end: Option<alloc::string::String>,
+    /// Its bus, if it is of a kind that stands on one.
+    pub bus: Option<BusReport>,
 }

@@ -21,8 +21,8 @@ mod socket;
 pub use counters::{Counter, DropReason};
 pub use errno::Errno;
 pub use interface::{
-    AddressFlags, AddressReport, Capabilities, InterfaceCounters, InterfaceFlags, InterfaceReport, LinkKind,
-    LinkState,
+    AddressFlags, AddressReport, BusReport, Capabilities, InterfaceCounters, InterfaceFlags, InterfaceReport,
+    LinkKind, LinkState, Media,
 };
 pub use name::{CloneName, InterfaceName};
 pub use neighbor::{NeighborReport, NeighborState};

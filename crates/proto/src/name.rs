@@ -21,6 +21,11 @@ pub struct CloneName<'a> {
 }
 
 impl CloneName<'_> {
+    /// Whether interfaces of this cloner stand on a bus named by a link string (shmif(4)): `bus`, and NetBSD's name for it.
+    pub fn is_bus(&self) -> bool {
+        matches!(self.prefix, "bus" | "shmif")
+    }
+
     /// The highest unit that the cloning code accepts (NetBSD's overflow guard).
     pub const MAX_UNIT: u32 = 2_147_483_639;
 

@@ -7,8 +7,8 @@ use rumpnet_wire::ethernet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, NeighborReport, NextHop,
-    RouteAttributes, RouteReport, SocketReport, Transport,
+    Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, Media, NeighborReport,
+    NextHop, RouteAttributes, RouteReport, SocketReport, Transport,
 };
 
 /// What a caller wants. Interface names are text as the user wrote it: the kernel judges them.
@@ -82,6 +82,20 @@ pub enum Request {
         enable: Capabilities,
         /// To be switched off.
         disable: Capabilities,
+    },
+    /// Says which bus an interface stands on, or with none that it stands on none any more (SIOCSLINKSTR).
+    SetLinkString {
+        /// The interface.
+        name: String,
+        /// `mem:NAME`, or the path of a file from the root.
+        string: Option<String>,
+    },
+    /// Plugs an interface into its bus, or pulls it out (SIOCSIFMEDIA).
+    SetMedia {
+        /// The interface.
+        name: String,
+        /// What it shall be.
+        media: Media,
     },
     /// Adds or changes an address (SIOCAIFADDR).
     AddAddress {
@@ -447,6 +461,12 @@ pub enum Operation {
     SetMetric,
     /// SIOCSIFCAP
     SetCapabilities,
+    /// SIOCSLINKSTR
+    LinkString,
+    /// SIOCGIFMEDIA
+    MediaStatus,
+    /// SIOCSIFMEDIA
+    Media,
     /// SIOCAIFADDR
     AddAddress,
     /// SIOCDIFADDR
@@ -482,6 +502,9 @@ impl Operation {
             Self::SetMtu => "SIOCSIFMTU",
             Self::SetMetric => "SIOCSIFMETRIC",
             Self::SetCapabilities => "SIOCSIFCAP",
+            Self::LinkString => "SIOCSLINKSTR",
+            Self::MediaStatus => "SIOCGIFMEDIA",
+            Self::Media => "SIOCSIFMEDIA",
             Self::AddAddress => "SIOCAIFADDR",
             Self::DeleteAddress => "SIOCDIFADDR",
             Self::PrimaryAddress => "SIOCGIFADDR",

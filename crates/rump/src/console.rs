@@ -165,6 +165,11 @@ impl Console for Terminal {
         self.copy(options, path)
     }
 
+    fn absolute(&self, path: &str) -> Result<String, String> {
+        let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+        absolute.into_os_string().into_string().map_err(|_| "the directory's name is not text".into())
+    }
+
     async fn sleep(&self, span: Duration) {
         self.wait(span);
     }

@@ -8,9 +8,9 @@ use rumpnet_stack::{PortConfig, slab::Key};
 use rumpnet_wire::ethernet;
 
 use crate::{
-    Kernel, closing,
+    Kernel, closing, errno,
     host_end::{self, descriptor, unusable},
-    link::Link,
+    link::{Link, bus::BusLink},
     port::Port,
     wait::Deadline,
     watch::Watch,
@@ -39,6 +39,9 @@ impl Kernel {
             Request::EchoClose { echo } => self.close_waited(Request::EchoClose { echo }, echo),
             Request::CaptureClose { capture } => {
                 self.close_waited(Request::CaptureClose { capture }, capture)
+            }
+            Request::SetLinkString { name, string } => {
+                self.set_link_string(&name, string.as_deref()).map(|()| Reply::Done)
             }
             Request::Interface { ref name, .. } => {
                 self.refresh_far_drops_of(name);
@@ -73,6 +76,12 @@ impl Kernel {
         if kind == LinkKind::Loopback {
             let request = Request::CreateInterface { name: name.into(), options: CreateOptions::default() };
             return self.ask_stack(request).map(drop);
+        }
+        if CloneName::parse(name).is_ok_and(|clone| clone.is_bus()) {
+            if options.host_end.is_some() {
+                return Err(refuse(Errno::Inval).with_hint("it stands on a bus, which linkstr names"));
+            }
+            return self.attach(name, Box::new(BusLink::default()), options.link_address);
         }
         let end = self.host_ends.determine(name, options.host_end.as_deref(), kind).map_err(refuse)?;
         if let Some(holder) = descriptor(&end).and_then(|number| self.shared.reactor.holder(number)) {
@@ -120,6 +129,28 @@ impl Kernel {
             let _undone = self.destroy(name);
             unusable(name, &error)
         })
+    }
+
+    /// Says which bus `bus<n>` stands on, or with none that it leaves it (SIOCSLINKSTR): `mem:NAME` is one of this process, anything else
+    /// the path of a file.
+    ///
+    /// ENXIO, ENOTTY for an interface of another kind, EBUSY while it is up or if it is on one already, ENOENT if it is on none, E2BIG, EINVAL,
+    /// ENOEXEC for a file that is no bus, and what the host refuses.
+    pub fn set_link_string(&self, name: &str, string: Option<&str>) -> Result<(), ControlError> {
+        let refuse = |errno| ControlError::new(Operation::LinkString, name, errno);
+        self.shared.lock().stack.may_set_link_string(name, string)?;
+        let port = self.port(name).ok_or_else(|| refuse(Errno::Nxio))?;
+        let request = Request::SetLinkString { name: name.to_owned(), string: string.map(str::to_owned) };
+        // Nobody may bring the interface up without a bus: it is told of one last, and that it has none first.
+        if string.is_none() {
+            self.ask_stack(request.clone())?;
+        }
+        port.link().set_link_string(string).map_err(|error| refuse(errno::of_io(&error)))?;
+        if string.is_some() {
+            self.ask_stack(request)?;
+        }
+        self.shared.follow_link(&port);
+        Ok(())
     }
 
     /// Removes an interface and what it held of the host (SIOCIFDESTROY); returns when both are gone.
@@ -186,11 +217,15 @@ impl Kernel {
         self.shared.lock().ports.iter().flatten().cloned().collect()
     }
 
+    /// The port of an interface; `bus00` is `bus0` here, too.
+    fn port(&self, name: &str) -> Option<Arc<Port>> {
+        let unit = CloneName::parse(name).ok();
+        self.ports().into_iter().find(|port| CloneName::parse(&port.name).ok() == unit)
+    }
+
     /// What the host has dropped is asked for when somebody looks.
     fn refresh_far_drops_of(&self, name: &str) {
-        let unit = CloneName::parse(name).ok();
-        let port = self.ports().into_iter().find(|port| CloneName::parse(&port.name).ok() == unit);
-        if let Some(port) = port
+        if let Some(port) = self.port(name)
             && let Some(drops) = port.link().far_drops()
         {
             self.shared.lock().stack.report_host_drops(port.number, drops);
@@ -201,7 +236,12 @@ impl Kernel {
     fn refresh_far_drops(&self) {
         let mut answers: Vec<(Arc<Watch>, BTreeMap<u32, HostLink>)> = Vec::new();
         for port in self.ports() {
-            let (Some(watch), Some(index)) = (port.watch.get(), port.link().host_index()) else { continue };
+            let (Some(watch), Some(index)) = (port.watch.get(), port.link().host_index()) else {
+                if let Some(drops) = port.link().far_drops() {
+                    self.shared.lock().stack.report_host_drops(port.number, drops);
+                }
+                continue;
+            };
             let known = answers.iter().position(|(asked, _)| Arc::ptr_eq(asked, watch));
             let place = known.unwrap_or_else(|| {
                 answers.push((watch.clone(), watch.links().unwrap_or_default()));

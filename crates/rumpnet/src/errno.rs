@@ -22,7 +22,12 @@ rumpnet_proto::for_each_errno!(numbers);
 
 /// The errno of an I/O error of the host.
 pub(crate) fn of_io(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::Io, from_host)
+    match (error.raw_os_error(), error.kind()) {
+        (Some(number), _) => from_host(number),
+        (None, io::ErrorKind::Unsupported) => Errno::OpNotSupp,
+        (None, io::ErrorKind::ResourceBusy) => Errno::Busy,
+        (None, _) => Errno::Io,
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub(crate) fn answer(host: &Host, request: Request) -> Result<Reply, ControlErro
             Ok(Reply::Messages { messages: wanted, next })
         }
         Request::CreateInterface { name, options } => create(core, host.number, &name, &options),
+        Request::SetLinkString { name, string } => set_link_string(core, host.number, name, string),
         Request::DestroyInterface { name } => destroy(core, host.number, &name),
         other => core.call(host.number, |stack, now| stack.control(now, other)),
     })
@@ -39,7 +40,11 @@ fn create(core: &mut Core, host: usize, name: &str, options: &CreateOptions) -> 
         let request = Request::CreateInterface { name: name.to_owned(), options: options.clone() };
         return core.call(host, |stack, now| stack.control(now, request));
     }
-    let canonical = CloneName::parse(name).and_then(|clone| clone.interface_name()).map_err(refuse)?;
+    let clone = CloneName::parse(name).map_err(refuse)?;
+    if clone.is_bus() {
+        return interface::create(core, host, name, options.link_address).map(|_| Reply::Done);
+    }
+    let canonical = clone.interface_name().map_err(refuse)?;
     let is_awaited = |(whose, what): &(usize, String)| *whose == host && what == canonical.as_str();
     let found =
         core.cables.iter().enumerate().find_map(|(number, cable)| {
@@ -63,8 +68,28 @@ fn destroy(core: &mut Core, host: usize, name: &str) -> Result<Reply, ControlErr
         core.unplug(host, port);
         core.hosts[host].ports.remove(&port);
     }
-    if let Some((cable, _)) = plug {
+    if let Some((cable, _)) = plug.filter(|(cable, _)| !core.cables[*cable].is_bus) {
         core.cables[cable].awaited.push((host, name.to_owned()));
     }
     Ok(Reply::Done)
+}
+
+/// ifconfig linkstr: an interface is plugged into the bus of that name, or pulled out of the one it is in.
+fn set_link_string(
+    core: &mut Core,
+    host: usize,
+    name: String,
+    string: Option<String>,
+) -> Result<Reply, ControlError> {
+    core.hosts[host].stack.may_set_link_string(&name, string.as_deref())?;
+    let port = interface::find(core, host, &name);
+    let bus = string.as_deref().map(|string| core.bus(string));
+    let request = Request::SetLinkString { name, string };
+    let reply = core.call(host, |stack, now| stack.control(now, request))?;
+    match (port, bus) {
+        (Some(port), Some(bus)) => interface::plug_in(core, host, port, bus),
+        (Some(port), None) => core.unplug(host, port),
+        (None, _) => {}
+    }
+    Ok(reply)
 }

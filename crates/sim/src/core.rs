@@ -89,6 +89,8 @@ pub(crate) struct Core {
     pub(crate) hosts: Vec<HostState>,
     pub(crate) names: BTreeMap<Rc<str>, usize>,
     pub(crate) cables: Vec<CableState>,
+    /// The cables that are buses, by the link string that names them.
+    buses: BTreeMap<Box<str>, usize>,
     pub(crate) strangers: Vec<StrangerState>,
     pub(crate) trace: Trace,
     pub(crate) recording: Recording,
@@ -114,6 +116,7 @@ impl Core {
             hosts: Vec::new(),
             names: BTreeMap::new(),
             cables: Vec::new(),
+            buses: BTreeMap::new(),
             strangers: Vec::new(),
             trace: Trace::new(),
             recording: Recording::new(),
@@ -146,6 +149,27 @@ impl Core {
             scheduled: None,
         });
         self.settle(number);
+        number
+    }
+
+    /// A new cable, whose name is made of its number unless it is a bus.
+    pub(crate) fn add_cable(&mut self, bus: Option<&str>) -> usize {
+        let number = self.cables.len();
+        let random = self.random.fork();
+        let name = bus.map_or_else(|| format!("cable{number}"), str::to_owned);
+        let mut cable = CableState::new(name, random);
+        cable.is_bus = bus.is_some();
+        self.cables.push(cable);
+        number
+    }
+
+    /// The bus of that name; one that is new is made now.
+    pub(crate) fn bus(&mut self, name: &str) -> usize {
+        if let Some(number) = self.buses.get(name) {
+            return *number;
+        }
+        let number = self.add_cable(Some(name));
+        self.buses.insert(name.into(), number);
         number
     }
 

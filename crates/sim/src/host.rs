@@ -21,7 +21,8 @@ impl Host {
         self.shared.with(|core| Rc::clone(&core.hosts[self.number].name))
     }
 
-    /// The interface of that name; one that is new is made now, with nothing plugged in. `virt<n>` is Ethernet, `tun<n>` plain IP.
+    /// The interface of that name; one that is new is made now, with nothing plugged in. `virt<n>` is Ethernet, `tun<n>` plain IP, and
+    /// `bus<n>` is Ethernet once it has a link string.
     ///
     /// # Panics
     ///

@@ -58,6 +58,16 @@ impl Interface {
         self.clone()
     }
 
+    /// Puts it, a `bus<n>`, on a bus: `ifconfig bus0 linkstr STRING`.
+    ///
+    /// # Panics
+    ///
+    /// If it is up, is on a bus already, or is no `bus<n>`.
+    pub fn link_string(&self, string: &str) -> Self {
+        self.must(Request::SetLinkString { name: self.name.clone(), string: Some(string.to_owned()) });
+        self.clone()
+    }
+
     /// Brings it up.
     pub fn up(&self) -> Self {
         self.set_flags(InterfaceFlags::UP, InterfaceFlags::empty());
@@ -216,6 +226,6 @@ pub(crate) fn plug_in(core: &mut Core, host: usize, port: u32, cable: usize) {
     let state = &core.hosts[host];
     let (name, up) = (state.ports[&port].name, state.ports[&port].up);
     let label = format!("{}/{name}", state.name);
-    let ethernet = name.as_str().starts_with("virt");
+    let ethernet = !name.as_str().starts_with("tun");
     core.plug(cable, Plug::Port { host, port }, label, ethernet, up);
 }

@@ -12,7 +12,7 @@ use rumpnet_stack::{Config, time::Instant};
 
 use crate::{
     Cable, Host, Stranger,
-    cable::state::{CableState, Plug},
+    cable::state::Plug,
     shared::{Shared, since_start},
     stranger::StrangerState,
 };
@@ -68,12 +68,15 @@ impl World {
 
     /// A new cable, with nobody at its ends and perfect conditions.
     pub fn cable(&self) -> Cable {
-        let number = self.shared.with(|core| {
-            let number = core.cables.len();
-            let random = core.random.fork();
-            core.cables.push(CableState::new(format!("cable{number}"), random));
-            number
-        });
+        let number = self.shared.with(|core| core.add_cable(None));
+        Cable { shared: Rc::clone(&self.shared), number }
+    }
+
+    /// The bus that a link string names, such as `mem:lan` or a path, which is only a name here; one that is new is made now.
+    ///
+    /// It is a cable with any number of ends, whose members have a carrier even when they are alone.
+    pub fn bus(&self, name: &str) -> Cable {
+        let number = self.shared.with(|core| core.bus(name));
         Cable { shared: Rc::clone(&self.shared), number }
     }
 

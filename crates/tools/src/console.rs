@@ -33,6 +33,11 @@ pub trait Console {
         path: &str,
     ) -> impl Future<Output = Result<CaptureSummary, ControlError>>;
 
+    /// A path from the root, of one that is meant where the tool runs; or why there is none.
+    fn absolute(&self, path: &str) -> Result<String, String> {
+        Ok(path.into())
+    }
+
     /// Waits so long, or until the user interrupts.
     fn sleep(&self, span: Duration) -> impl Future<Output = ()>;
 

@@ -177,6 +177,7 @@ pub(crate) fn virt0() -> InterfaceReport {
         drops: Vec::new(),
         host_drops: None,
         host_end: Some("tap0".into()),
+        bus: None,
     }
 }
 

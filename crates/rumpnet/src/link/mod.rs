@@ -1,9 +1,10 @@
 //! Links: what stands at the far side of an interface's port.
 //!
-//! A [`Link`] is a device of the host (`device`), one end of a channel whose other end is this program ([`channel`]), or whatever
-//! a program implements. It moves whole frames and knows nothing of protocols; super-frames and partial checksums pass
+//! A [`Link`] is a device of the host (`device`), a bus that others are on, too (`bus`), one end of a channel whose other end is this
+//! program ([`channel`]), or whatever a program implements. It moves whole frames and knows nothing of protocols; super-frames and partial checksums pass
 //! as the offloads that it declares allow.
 
+pub(crate) mod bus;
 pub mod channel;
 pub(crate) mod device;
 mod offload;
@@ -81,6 +82,11 @@ pub trait Link: Send + Sync + 'static {
     /// The interface's MTU was changed.
     fn set_mtu(&self, _mtu: u32) -> io::Result<()> {
         Ok(())
+    }
+
+    /// The bus that the link shall join, or with none that it shall leave the one it is on (ifconfig(8), `linkstr`).
+    fn set_link_string(&self, _string: Option<&str>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The index of the host's interface that the link is, if it is one; changes of it are told to [`Self::on_host_link`].

@@ -84,6 +84,8 @@ pub(crate) struct CableState {
     pub(crate) offloads: Offloads,
     /// What the ends may leave to each other now.
     pub(crate) negotiated: Offloads,
+    /// Whether it is a bus, whose members have a carrier though nobody else is there.
+    pub(crate) is_bus: bool,
     pub(crate) is_cut: bool,
     /// How often it has been cut; what was under way then is lost.
     pub(crate) cuts: u32,
@@ -163,6 +165,7 @@ impl CableState {
             conditions: Conditions::PERFECT,
             offloads: Offloads::ALL,
             negotiated: Offloads::ALL,
+            is_bus: false,
             is_cut: false,
             cuts: 0,
             rules: Vec::new(),
@@ -187,7 +190,8 @@ impl CableState {
     /// Whether anybody is at another end than this.
     pub(crate) fn has_carrier(&self, end: usize) -> bool {
         let others = self.ends.iter().enumerate().filter(|(other, _)| *other != end);
-        !self.is_cut && others.into_iter().any(|(_, other)| other.plug != Plug::Nothing && other.up)
+        let anybody = |(_, other): (usize, &End)| other.plug != Plug::Nothing && other.up;
+        !self.is_cut && (self.is_bus || others.into_iter().any(anybody))
     }
 
     /// Lets all ends agree on what they and the cable can do.

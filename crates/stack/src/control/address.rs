@@ -29,6 +29,7 @@ impl Stack {
         }
         let entry = InterfaceAddress::from_change(change, can_broadcast)?;
         let was_up = interface.is_up();
+        interface.may_come_up()?;
         self.replace_address(index, entry, change)?;
         if was_up {
             self.inet.start_conflict_detection(&mut self.cx, &mut self.link, index, change.address);

@@ -20,8 +20,13 @@ use crate::{
 };
 
 /// The cloners, most recently registered first, as ifconfig -C lists them.
-const CLONERS: [(&str, LinkKind); 3] =
-    [("virt", LinkKind::Ethernet), ("tun", LinkKind::Ip), ("lo", LinkKind::Loopback)];
+const CLONERS: [(&str, LinkKind); 5] = [
+    ("bus", LinkKind::Ethernet),
+    ("shmif", LinkKind::Ethernet),
+    ("virt", LinkKind::Ethernet),
+    ("tun", LinkKind::Ip),
+    ("lo", LinkKind::Loopback),
+];
 
 pub(super) fn cloners() -> Reply {
     Reply::Names(CLONERS.iter().map(|(name, _)| String::from(*name)).collect())
@@ -60,6 +65,7 @@ impl Stack {
     }
 
     fn create_with_port(&mut self, name: &str, config: PortConfig) -> Result<u32, Errno> {
+        let is_bus = CloneName::parse(name).is_ok_and(|clone| clone.is_bus());
         let (name, kind) = self.determine_clone(name)?;
         let valid_address = match config.link_address {
             Some(address) => !address.is_multicast() && !address.is_unspecified(),
@@ -77,6 +83,8 @@ impl Stack {
         interface.capabilities = config.offloads.capabilities();
         interface.enabled = interface.capabilities;
         interface.link_state = config.link_state;
+        interface.carrier = config.link_state;
+        interface.bus = is_bus.then(Default::default);
         interface.host_end = config.host_end;
         interface.port = Some(port);
         if kind == LinkKind::Ethernet {
@@ -201,6 +209,7 @@ impl Stack {
             drops: DropReason::ALL.iter().map(dropped).filter(|(_, count)| *count > 0).collect(),
             host_drops: statistics.host_drops,
             host_end: interface.host_end.clone(),
+            bus: interface.bus.clone(),
         };
         if reset {
             *statistics = crate::context::InterfaceStatistics {
@@ -222,6 +231,9 @@ impl Stack {
         }
         let interface = self.link.interfaces.by_name_mut(name)?;
         let was_up = interface.is_up();
+        if set.contains(InterfaceFlags::UP) {
+            interface.may_come_up()?;
+        }
         interface.flags = (interface.flags - clear) | set;
         let (index, is_up) = (interface.index, interface.is_up());
         if was_up != is_up {
@@ -263,16 +275,25 @@ impl Stack {
         let Some(interface) = index.and_then(|index| self.link.interfaces.by_index_mut(index)) else {
             return;
         };
+        interface.carrier = state;
+        let index = interface.index;
+        self.follow_carrier(index);
+        self.leave();
+    }
+
+    /// The link state of an interface is its far end's, unless it was pulled out of its bus; addresses follow it.
+    pub(super) fn follow_carrier(&mut self, index: u32) {
+        let Some(interface) = self.link.interfaces.by_index_mut(index) else { return };
+        let state = if interface.is_unplugged() { LinkState::Down } else { interface.carrier };
         let before = core::mem::replace(&mut interface.link_state, state);
         if before == state {
             return;
         }
-        let (index, name, up) = (interface.index, interface.name, interface.is_up());
+        let (name, up) = (interface.name, interface.is_up());
         self.cx.notice(Notice::LinkState { interface: name, state });
         if up && (before == LinkState::Down) != (state == LinkState::Down) {
             self.follow_link(index, state != LinkState::Down);
         }
-        self.leave();
     }
 
     /// The far end of a port can do other things from now on: another one was plugged in, or it was reconfigured.

@@ -3,6 +3,7 @@
 //! A refused request changes nothing. Dumps go in pages, so that no call holds the stack for long.
 
 mod address;
+mod bus;
 mod interface;
 mod neighbor;
 mod route;
@@ -52,6 +53,12 @@ impl Stack {
                 .set_capabilities(&name, enable, disable)
                 .map(done)
                 .map_err(refuse(Op::SetCapabilities, &name)),
+            Request::SetLinkString { name, string } => {
+                self.set_link_string(&name, string).map(done).map_err(refuse(Op::LinkString, &name))
+            }
+            Request::SetMedia { name, media } => {
+                self.set_media(&name, media).map(done).map_err(refuse(Op::Media, &name))
+            }
             Request::AddAddress { name, change } => {
                 self.add_address(&name, &change).map(done).map_err(refuse(Op::AddAddress, &name))
             }

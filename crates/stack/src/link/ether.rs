@@ -38,6 +38,9 @@ fn determine_address_fault(interface: &Interface, header: &Header) -> Option<Dro
     if !interface.is_up() {
         return Some(DropReason::LinkDown);
     }
+    if interface.is_unplugged() {
+        return Some(DropReason::LinkNoCarrier);
+    }
     if header.source.is_multicast() {
         return Some(DropReason::LinkSourceInvalid);
     }
@@ -103,7 +106,10 @@ pub(super) fn refuse(cx: &mut Context, index: u32, reason: DropReason, frame: &R
         DropReason::LinkUnknownProtocol | DropReason::Ipv6Unsupported | DropReason::LinkVlan => {
             statistics.counters.unknown_protocol += 1;
         }
-        DropReason::LinkNotForUs | DropReason::LinkMulticastNotJoined | DropReason::LinkDown => {}
+        DropReason::LinkNotForUs
+        | DropReason::LinkMulticastNotJoined
+        | DropReason::LinkDown
+        | DropReason::LinkNoCarrier => {}
         _ => statistics.counters.input_errors += 1,
     }
     None

@@ -7,7 +7,9 @@ use alloc::{
     vec::Vec,
 };
 
-use rumpnet_proto::{Capabilities, Errno, InterfaceFlags, InterfaceName, LinkKind, LinkState};
+use rumpnet_proto::{
+    BusReport, Capabilities, Errno, InterfaceFlags, InterfaceName, LinkKind, LinkState, Media,
+};
 use rumpnet_wire::ethernet;
 
 /// The MTU of the loopback, in bytes, as NetBSD's.
@@ -34,6 +36,10 @@ pub(crate) struct Interface {
     /// Joined multicast groups.
     pub(crate) groups: Vec<ethernet::Address>,
     pub(crate) host_end: Option<String>,
+    /// The bus that it stands on, if it is of that kind.
+    pub(crate) bus: Option<BusReport>,
+    /// What the far end said last of its state; while an interface is pulled out of its bus, its own link state is another.
+    pub(crate) carrier: LinkState,
     /// Whether a stranger with our link address was reported.
     pub(crate) stranger_reported: bool,
 }
@@ -68,6 +74,8 @@ impl Interface {
             port: None,
             groups: Vec::new(),
             host_end: None,
+            bus: None,
+            carrier: LinkState::Unknown,
             stranger_reported: false,
         }
     }
@@ -84,6 +92,19 @@ impl Interface {
 
     pub(crate) const fn is_up(&self) -> bool {
         self.flags.contains(InterfaceFlags::UP)
+    }
+
+    /// Whether it may be brought up: ENXIO as long as it has no bus to stand on.
+    pub(crate) fn may_come_up(&self) -> Result<(), Errno> {
+        match &self.bus {
+            Some(BusReport { link_string: None, .. }) => Err(Errno::Nxio),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it was pulled out of its bus.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.media == Media::None)
     }
 
     /// Bytes of link header before each packet.

@@ -104,6 +104,10 @@ impl Link {
             cx.drop_sent(index, DropReason::LinkDown, &frame);
             return Err(Errno::NetDown);
         }
+        if interface.is_unplugged() {
+            cx.drop_sent(index, DropReason::LinkNoCarrier, &frame);
+            return Err(Errno::NetDown);
+        }
         if interface.kind == LinkKind::Ethernet {
             ether::encapsulate(interface, to, &mut frame);
         }

@@ -2,7 +2,9 @@
 
 use core::net::IpAddr;
 
-use rumpnet_proto::{AddressChange, CloneName, InterfaceFlags, InterfaceReport, Request};
+use rumpnet_proto::{
+    AddressChange, CloneName, ControlError, Errno, InterfaceFlags, InterfaceReport, Operation, Request,
+};
 use rumpnet_wire::ip::Cidr;
 
 use super::plan::{Addition, AddressStep, Plan, Step, mask_len};
@@ -22,6 +24,7 @@ pub(super) async fn carry_out(
         }
         return Err(Failure::Refused(absent.into()));
     }
+    refuse_without_bus(task, name, &plan).await?;
     let (mut address, mut canonical) = (None, None);
     if let Some(options) = plan.create {
         task.change(Request::CreateInterface { name: name.into(), options }).await?;
@@ -35,7 +38,10 @@ pub(super) async fn carry_out(
         task.change(Request::DestroyInterface { name: name.into() }).await?;
     }
     for step in plan.steps {
-        task.change(request(name, step)).await?;
+        task.change(request(task, name, step)?).await?;
+    }
+    if let Some(media) = plan.media {
+        task.change(Request::SetMedia { name: name.into(), media }).await?;
     }
     let mut notes: Vec<String> = plan.notes.iter().map(ToString::to_string).collect();
     if let Some(request) = address {
@@ -58,15 +64,42 @@ fn canonical_name(name: &str) -> Option<String> {
     clone.ok().map(|name| name.as_str().into())
 }
 
-fn request(name: &str, step: Step) -> Request {
+/// What is asked of a bus is refused for an interface of another kind, before anything is changed.
+async fn refuse_without_bus(task: &Task<'_, impl Console>, name: &str, plan: &Plan) -> Result<(), Failure> {
+    let asked = match plan.media {
+        _ if plan.steps.iter().any(|step| matches!(step, Step::LinkString(_))) => Operation::LinkString,
+        // ifconfig asks what media there are before it changes them.
+        Some(_) => Operation::MediaStatus,
+        None => return Ok(()),
+    };
+    let has_bus = match plan.create {
+        Some(_) => CloneName::parse(name).is_ok_and(|clone| clone.is_bus()),
+        None => task.interface(name, false).await?.bus.is_some(),
+    };
+    if has_bus { Ok(()) } else { Err(ControlError::new(asked, name, Errno::NoTty).into()) }
+}
+
+fn request(task: &Task<'_, impl Console>, name: &str, step: Step) -> Result<Request, Failure> {
     let name = name.into();
     let none = InterfaceFlags::empty();
-    match step {
+    Ok(match step {
+        Step::LinkString(string) => {
+            let string = string.map(|string| absolute(task, &string)).transpose()?;
+            Request::SetLinkString { name, string }
+        }
         Step::Flag(flag, true) => Request::SetFlags { name, set: flag, clear: none },
         Step::Flag(flag, false) => Request::SetFlags { name, set: none, clear: flag },
         Step::Mtu(mtu) => Request::SetMtu { name, mtu },
         Step::Metric(metric) => Request::SetMetric { name, metric },
+    })
+}
+
+/// A path means what it means where the tool runs, wherever the kernel is.
+fn absolute(task: &Task<'_, impl Console>, string: &str) -> Result<String, Failure> {
+    if string.is_empty() || string.starts_with("mem:") {
+        return Ok(string.into());
     }
+    task.console.absolute(string).map_err(|reason| Failure::Refused(format!("{string}: {reason}")))
 }
 
 /// The request of an address step; asks what the interface is where the meaning of a word depends on it.

@@ -34,6 +34,9 @@ pub(super) enum Meaning {
     Mtu,
     Metric,
     Capability(Capabilities),
+    LinkString,
+    NoLinkString,
+    Media,
     Trailers,
     /// Something that no interface here has: how NetBSD's ifconfig says so.
     Absent(&'static str),
@@ -83,7 +86,6 @@ const fn capability(name: &'static str, bits: Capabilities, help: &'static str) 
 }
 
 const NO_MEDIA: Meaning = Meaning::Absent("SIOCGIFMEDIA: Inappropriate ioctl for device");
-const NO_LINKSTR: Meaning = Meaning::Absent("SIOCSLINKSTR: Inappropriate ioctl for device");
 const NO_TUNNEL: Meaning = Meaning::Absent("SIOCSLIFPHYADDR: Inappropriate ioctl for device");
 const NO_WIRELESS: Meaning = Meaning::Absent("SIOCS80211NWID: Inappropriate ioctl for device");
 const NO_CARP: Meaning = Meaning::Absent("SIOCGVH: Inappropriate ioctl for device");
@@ -138,13 +140,13 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     capability("udp6csum-rx", Capabilities::UDP6CSUM_RX, "The same, receiving"),
     capability("udp6csum-tx", Capabilities::UDP6CSUM_TX, "The same, sending"),
     switch("trailers", Meaning::Trailers, "Accepted with a note, otherwise ignored"),
-    with("media", &["TYPE"], NO_MEDIA, "Refused: no interface here has media"),
-    with("mediaopt", &["OPTIONS"], NO_MEDIA, "Refused, as media"),
-    with("-mediaopt", &["OPTIONS"], NO_MEDIA, "Refused, as media"),
-    with("mode", &["MODE"], NO_MEDIA, "Refused, as media"),
-    with("instance", &["NUMBER"], NO_MEDIA, "Refused, as media"),
-    with("linkstr", &["STRING"], NO_LINKSTR, "Refused: no interface here has a link string"),
-    plain("-linkstr", NO_LINKSTR, "Refused, as linkstr"),
+    with("linkstr", &["STRING"], Meaning::LinkString, "Put bus0 on a bus: mem:NAME, or the path of a file"),
+    plain("-linkstr", Meaning::NoLinkString, "Take it off its bus"),
+    with("media", &["TYPE"], Meaning::Media, "Plug bus0 in with auto, pull it out with none"),
+    with("mediaopt", &["OPTIONS"], NO_MEDIA, "Refused: no media has options"),
+    with("-mediaopt", &["OPTIONS"], NO_MEDIA, "Refused, as mediaopt"),
+    with("mode", &["MODE"], NO_MEDIA, "Refused, as mediaopt"),
+    with("instance", &["NUMBER"], NO_MEDIA, "Refused, as mediaopt"),
     with("vlan", &["TAG"], NO_VLAN, "Refused: not a vlan(4)"),
     with("vlanif", &["INTERFACE"], NO_VLAN, "Refused: not a vlan(4)"),
     plain("-vlanif", NO_VLAN, "Refused: not a vlan(4)"),
@@ -218,7 +220,7 @@ pub(crate) fn command() -> Command {
         .arg(letter("v", "Show counters, too, and what was dropped and why"))
         .arg(letter("z", "The same, and set the counters to zero"))
         .arg(letter("h", "Round byte counts for people"))
-        .arg(letter("m", "List supported media; there are none"))
+        .arg(letter("m", "List supported media; only bus0 has any"))
         .arg(letter("L", "Show the lifetimes of IPv6 addresses"))
         .arg(letter("N", "Show names of addresses; the kernel knows none yet"))
         .arg(letter("n", "Accepted for compatibility: addresses are shown as numbers"))

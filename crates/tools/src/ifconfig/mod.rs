@@ -138,6 +138,7 @@ fn view(matches: &ArgMatches, family: Option<Family>) -> View {
         counters: matches.get_flag("v") || matches.get_flag("z"),
         human: matches.get_flag("h"),
         lifetimes: matches.get_flag("L"),
+        media: matches.get_flag("m"),
         family,
     }
 }

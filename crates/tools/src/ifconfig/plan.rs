@@ -4,7 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use rumpnet_proto::{Capabilities, CreateOptions, InterfaceFlags};
+use rumpnet_proto::{Capabilities, CreateOptions, InterfaceFlags, Media};
 use rumpnet_wire::{ethernet, ip::Cidr};
 
 use super::definition::{Family, Keyword, Meaning, keyword, usage};
@@ -17,8 +17,10 @@ pub(super) struct Plan {
     pub(super) absent: Option<&'static str>,
     pub(super) create: Option<CreateOptions>,
     pub(super) destroy: bool,
-    /// Flags, MTU and metric, in the order of the words.
+    /// Flags, MTU, metric and link string, in the order of the words.
     pub(super) steps: Vec<Step>,
+    /// Done after the other steps.
+    pub(super) media: Option<Media>,
     pub(super) address: Option<AddressStep>,
     pub(super) enable: Capabilities,
     pub(super) disable: Capabilities,
@@ -28,11 +30,13 @@ pub(super) struct Plan {
 }
 
 /// One change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Flag(InterfaceFlags, bool),
     Mtu(u32),
     Metric(u32),
+    /// None takes the string away.
+    LinkString(Option<String>),
 }
 
 /// What shall happen to an address; at most one in an invocation.
@@ -169,10 +173,22 @@ fn take_keyword(
             wanted.insert(bits);
             unwanted.remove(bits);
         }
+        Meaning::LinkString => plan.steps.push(Step::LinkString(Some(argument.into()))),
+        Meaning::NoLinkString => plan.steps.push(Step::LinkString(None)),
+        Meaning::Media => plan.media = Some(parse_media(argument)?),
         Meaning::Trailers => plan.notes.push("Note: trailers are no longer sent, but always received"),
         Meaning::Absent(text) => plan.absent = plan.absent.or(Some(text)),
     }
     Ok(())
+}
+
+/// The media of a bus; `autoselect` is their long name for `auto`.
+fn parse_media(word: &str) -> Result<Media, Failure> {
+    match word {
+        "auto" | "autoselect" => Ok(Media::Auto),
+        "none" => Ok(Media::None),
+        _ => Err(Failure::Refused(format!("unknown Ethernet media subtype: {word}"))),
+    }
 }
 
 fn number<T: core::str::FromStr>(what: &str, word: &str) -> Result<T, Failure> {

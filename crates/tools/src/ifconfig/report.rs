@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use rumpnet_proto::{
-    AddressFlags, AddressReport, Capabilities, InterfaceCounters, InterfaceReport, LinkKind, LinkState,
+    AddressFlags, AddressReport, BusReport, Capabilities, InterfaceCounters, InterfaceReport, LinkKind,
+    LinkState, Media,
 };
 use rumpnet_wire::ethernet;
 use serde::{Serialize, Serializer};
@@ -33,6 +34,15 @@ pub(crate) struct Interface {
     pub(super) drops: Vec<Drop>,
     pub(super) host_end: Option<String>,
     pub(super) host_dropped_packets: Option<u64>,
+    pub(super) bus: Option<Bus>,
+}
+
+/// The bus of an interface that is of a kind that stands on one.
+#[derive(Serialize)]
+pub(super) struct Bus {
+    pub(super) link_string: Option<String>,
+    /// `auto` or `none`.
+    pub(super) media: &'static str,
 }
 
 /// One address.
@@ -115,7 +125,18 @@ impl From<InterfaceReport> for Interface {
                 .collect(),
             host_end: report.host_end,
             host_dropped_packets: report.host_drops,
+            bus: report.bus.map(Bus::from),
         }
+    }
+}
+
+impl From<BusReport> for Bus {
+    fn from(report: BusReport) -> Self {
+        let media = match report.media {
+            Media::Auto => "auto",
+            Media::None => "none",
+        };
+        Self { link_string: report.link_string, media }
     }
 }
 

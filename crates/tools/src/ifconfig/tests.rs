@@ -1,6 +1,8 @@
 //! ifconfig as a whole, with a scripted kernel; the refusals are those of NetBSD's transcripts.
 
-use rumpnet_proto::{AddressChange, Capabilities, ControlError, CreateOptions, Errno, Operation};
+use rumpnet_proto::{
+    AddressChange, BusReport, Capabilities, ControlError, CreateOptions, Errno, Media, Operation,
+};
 use serde_json::json;
 
 use super::*;
@@ -108,8 +110,8 @@ fn a_family_after_all_limits_what_is_shown() {
 
 #[test]
 fn cloners_are_named_on_one_line() {
-    let names = ["virt", "tun", "lo"].map(String::from).to_vec();
-    assert_eq!(shown("ifconfig -C", [(Request::Cloners, Ok(Reply::Names(names)))]), "virt tun lo\n");
+    let names = ["bus", "virt", "lo"].map(String::from).to_vec();
+    assert_eq!(shown("ifconfig -C", [(Request::Cloners, Ok(Reply::Names(names)))]), "bus virt lo\n");
 }
 
 #[test]
@@ -357,7 +359,9 @@ fn a_refused_mtu_metric_or_capability_is_an_error_and_stops_what_follows() {
 fn what_no_interface_has_is_refused_before_anything_is_done() {
     for (line, text) in [
         ("ifconfig virt0 up media autoselect", "SIOCGIFMEDIA: Inappropriate ioctl for device"),
-        ("ifconfig virt0 linkstr foo", "SIOCSLINKSTR: Inappropriate ioctl for device"),
+        ("ifconfig virt0 up linkstr foo", "SIOCSLINKSTR: Inappropriate ioctl for device"),
+        ("ifconfig virt0 -linkstr", "SIOCSLINKSTR: Inappropriate ioctl for device"),
+        ("ifconfig virt0 mediaopt full-duplex", "SIOCGIFMEDIA: Inappropriate ioctl for device"),
         ("ifconfig virt0 vlan 3 vlanif virt1", "valid only with vlan(4) interfaces"),
         ("ifconfig virt0 ssid x", "SIOCS80211NWID: Inappropriate ioctl for device"),
         ("ifconfig virt0 tunnel 1.1.1.1 2.2.2.2", "SIOCSLIFPHYADDR: Inappropriate ioctl for device"),
@@ -365,6 +369,64 @@ fn what_no_interface_has_is_refused_before_anything_is_done() {
         assert_eq!(refused(line, [ask_virt0()]), format!("ifconfig: {text}"), "{line}");
     }
     assert!(refused("ifconfig virt0 create media autoselect", []).contains("SIOCGIFMEDIA"));
+}
+
+fn bus0(link_string: Option<&str>, media: Media) -> Answer {
+    let bus = Some(BusReport { link_string: link_string.map(String::from), media });
+    let name = "bus0".parse().unwrap();
+    let link_state = if media == Media::None { LinkState::Down } else { LinkState::Up };
+    page(
+        vec![InterfaceReport { name, bus, link_state, host_end: None, host_drops: Some(1), ..virt0() }],
+        None,
+    )
+}
+
+fn ask_bus0() -> Request {
+    Request::Interface { name: "bus0".into(), reset: false }
+}
+
+fn set_link_string(string: Option<&str>) -> Request {
+    Request::SetLinkString { name: "bus0".into(), string: string.map(String::from) }
+}
+
+#[test]
+fn a_bus_is_joined_before_the_address_and_left_again() {
+    let name = || "bus0".into();
+    let change = AddressChange {
+        address: [10, 0, 0, 1].into(),
+        prefix_len: Some(24),
+        broadcast: None,
+        peer: None,
+        alias: false,
+    };
+    let calls = [
+        (Request::CreateInterface { name: name(), options: CreateOptions::default() }, DONE),
+        (set_link_string(Some("mem:lan")), DONE),
+        (Request::SetMedia { name: name(), media: Media::None }, DONE),
+        (Request::AddAddress { name: name(), change }, DONE),
+    ];
+    assert_eq!(shown("ifconfig bus0 create 10.0.0.1/24 media none linkstr mem:lan", calls), "");
+    let calls = [(ask_bus0(), bus0(Some("mem:lan"), Media::Auto)), (set_link_string(None), DONE)];
+    assert_eq!(shown("ifconfig bus0 -linkstr", calls), "");
+    let refused_while_up = refusal(Operation::LinkString, Errno::Busy);
+    let calls = [(ask_bus0(), bus0(None, Media::Auto)), (set_link_string(Some("/x")), refused_while_up)];
+    assert_eq!(refused("ifconfig bus0 linkstr /x", calls), "ifconfig: SIOCSLINKSTR: Device busy");
+    assert!(refused("ifconfig bus0 media 10baseT", []).contains("unknown Ethernet media subtype: 10baseT"));
+}
+
+#[test]
+fn a_bus_shows_its_string_its_media_and_what_was_overrun() {
+    let text = shown("ifconfig -v bus0", [(ask_bus0(), bus0(Some("/tmp/lan"), Media::Auto))]);
+    assert!(text.contains("\tlinkstr: /tmp/lan\n\tmedia: Ethernet autoselect\n\tstatus: active\n"), "{text}");
+    assert!(text.contains("\tbus: 1 packet overrun\n"), "{text}");
+    let text = shown("ifconfig -m bus0", [(ask_bus0(), bus0(None, Media::None))]);
+    assert!(
+        text.contains("\tmedia: Ethernet none\n\tstatus: no carrier\n\tsupported Ethernet media:"),
+        "{text}"
+    );
+    assert!(!text.contains("linkstr") && !text.contains("overrun"), "{text}");
+    let json = said("ifconfig --json bus0", [(ask_bus0(), bus0(Some("mem:x"), Media::Auto))]).json();
+    assert_eq!(json["interfaces"][0]["bus"], serde_json::json!({ "link_string": "mem:x", "media": "auto" }));
 }
 
 #[test]

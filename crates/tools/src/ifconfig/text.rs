@@ -4,7 +4,7 @@ use core::fmt::Write;
 
 use super::{
     definition::Family,
-    report::{Address, Input, Interface, Output},
+    report::{Address, Bus, Input, Interface, Output},
 };
 
 /// What is shown of an interface.
@@ -13,6 +13,8 @@ pub(super) struct View {
     pub(super) counters: bool,
     pub(super) human: bool,
     pub(super) lifetimes: bool,
+    /// Whether the media that there are are listed.
+    pub(super) media: bool,
     /// The only family whose addresses are shown.
     pub(super) family: Option<Family>,
 }
@@ -40,13 +42,29 @@ fn write(text: &mut String, interface: &Interface, view: View) -> core::fmt::Res
     if let Some(address) = interface.link_address {
         writeln!(text, "\taddress: {address}")?;
     }
-    if interface.kind != "loopback" {
+    if let Some(bus) = &interface.bus {
+        write_bus(text, bus, interface.link_state, view)?;
+    } else if interface.kind != "loopback" {
         writeln!(text, "\tlinkstate: {}", interface.link_state)?;
     }
     if view.counters {
         write_counters(text, interface, view.human)?;
     }
     write_addresses(text, interface, view)
+}
+
+/// The link string and the media of a bus, in NetBSD's words.
+fn write_bus(text: &mut String, bus: &Bus, link_state: &str, view: View) -> core::fmt::Result {
+    if let Some(string) = &bus.link_string {
+        writeln!(text, "\tlinkstr: {string}")?;
+    }
+    let media = if bus.media == "none" { "none" } else { "autoselect" };
+    let status = if link_state == "up" { "active" } else { "no carrier" };
+    writeln!(text, "\tmedia: Ethernet {media}\n\tstatus: {status}")?;
+    if view.media {
+        writeln!(text, "\tsupported Ethernet media:\n\t\tmedia none\n\t\tmedia autoselect")?;
+    }
+    Ok(())
 }
 
 /// A number with the names of its bits: `0x8802<BROADCAST,SIMPLEX,MULTICAST>`, or `0`.
@@ -127,6 +145,9 @@ fn write_counters(text: &mut String, interface: &Interface, human: bool) -> core
         .drops
         .iter()
         .try_for_each(|drop| writeln!(text, "\tdropped: {} {}", drop.packets, drop.text))?;
+    if let (Some(_), Some(overruns)) = (&interface.bus, interface.host_dropped_packets) {
+        writeln!(text, "\tbus: {} overrun", plural(overruns, "packet"))?;
+    }
     if let Some(host_end) = &interface.host_end {
         let dropped = interface.host_dropped_packets;
         let dropped = dropped.map(|count| format!(", {} dropped there", plural(count, "packet")));

@@ -179,9 +179,7 @@ fn words_that_contradict_each_other_are_refused() {
 #[test]
 fn what_no_interface_has_is_remembered_with_netbsds_refusal() {
     for (words, text) in [
-        ("media autoselect", "SIOCGIFMEDIA: Inappropriate ioctl for device"),
-        ("linkstr foo", "SIOCSLINKSTR: Inappropriate ioctl for device"),
-        ("-linkstr", "SIOCSLINKSTR: Inappropriate ioctl for device"),
+        ("mediaopt foo", "SIOCGIFMEDIA: Inappropriate ioctl for device"),
         ("vlan 3 vlanif virt0", "valid only with vlan(4) interfaces"),
         ("tunnel 1.1.1.1 2.2.2.2", "SIOCSLIFPHYADDR: Inappropriate ioctl for device"),
         ("ssid x", "SIOCS80211NWID: Inappropriate ioctl for device"),
