@@ -17,6 +17,7 @@ mod neighbor;
 mod request;
 mod route;
 mod socket;
+pub mod topology;
 
 pub use counters::{Counter, DropReason};
 pub use errno::Errno;

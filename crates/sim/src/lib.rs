@@ -32,6 +32,7 @@ mod control;
 mod core;
 mod host;
 mod interface;
+mod lab;
 mod queue;
 mod random;
 mod recording;
@@ -47,6 +48,7 @@ pub use cable::{Cable, CableCounters, LooseCable, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
 pub use host::{Flow, FlowListener, Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
 pub use interface::Interface;
+pub use lab::{Judged, Lab};
 pub use scenario::{assert_deterministic, scenario};
 pub use stranger::{Heard, Stranger};
 pub use task::{Elapsed, JoinHandle, Sleep, now, sleep, timeout};
@@ -58,6 +60,7 @@ pub use rumpnet_sockets::{Meta, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
     Absent, Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, Tuning, buffer,
 };
+pub use rumpnet_tools::topology;
 pub use rumpnet_wire as wire;
 
 /// The guide's examples, so that they stay true.

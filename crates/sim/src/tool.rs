@@ -72,13 +72,18 @@ impl Host {
 
     /// Starts a tool as a task.
     pub fn start(&self, line: &str) -> Running {
+        self.start_words(line.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The same with words that may have blanks.
+    pub fn start_words(&self, words: Vec<String>) -> Running {
         let terminal = Rc::new(Terminal {
             host: self.clone(),
             said: RefCell::default(),
             interrupted: Cell::new(false),
             waiting: RefCell::new(None),
         });
-        let task = self.spawn(run(Rc::clone(&terminal), line.to_owned()));
+        let task = self.spawn(run(Rc::clone(&terminal), words));
         Running { terminal, task }
     }
 }
@@ -105,8 +110,8 @@ impl Future for Running {
     }
 }
 
-async fn run(terminal: Rc<Terminal>, line: String) -> Said {
-    let words: Vec<&str> = line.split_whitespace().collect();
+async fn run(terminal: Rc<Terminal>, words: Vec<String>) -> Said {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let status = rumpnet_tools::run(&*terminal, &words).await;
     let mut said = terminal.said.take();
     said.status = status.map_or(NOT_FOUND, |status| status.0);

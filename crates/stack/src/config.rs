@@ -149,6 +149,25 @@ impl Config {
         }
     }
 
+    /// For a host of a lab, of which there are thousands in one process: as [`Self::tiny`], with room for the routes and neighbours of a
+    /// router, and without probes for addresses, which whoever planned the lab has given once each.
+    pub const fn lab() -> Self {
+        Self {
+            interfaces: 1024,
+            addresses: 4096,
+            routes: 65_536,
+            neighbors: 16_384,
+            neighbor_queue: 100,
+            neighbor_queue_bytes: 256 * 1024,
+            path_mtus: 64,
+            sockets: 1024,
+            port_queue: 256,
+            port_queue_bytes: 512 * 1024,
+            dad_count: 0,
+            ..Self::tiny()
+        }
+    }
+
     /// For a server; the default.
     pub const fn server() -> Self {
         Self {

@@ -21,6 +21,7 @@ mod ss;
 mod sysctl;
 mod task;
 mod tcpdump;
+pub mod topology;
 
 #[cfg(test)]
 mod guide;
