@@ -17,7 +17,7 @@ pub enum NextHop {
 }
 
 /// What becomes of packets that a route applies to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RouteKind {
     /// They are sent to the next hop.
     #[default]
@@ -29,7 +29,7 @@ pub enum RouteKind {
 }
 
 /// How a route came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RouteOrigin {
     /// With an address, whose network it leads to (RTF_CONNECTED).
     Connected,

@@ -410,6 +410,13 @@ impl Received {
         payload
     }
 
+    /// What follows the next `len` bytes, shared.
+    pub fn payload_from(&self, len: usize) -> Payload {
+        let mut rest = self.clone();
+        rest.advance(len);
+        rest.into_payload()
+    }
+
     /// What has not yet been read, as slices.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         core::iter::once(self.bytes()).chain(self.more.slices().iter().map(|slice| &slice[..]))

@@ -22,6 +22,7 @@ mod control;
 mod endpoint;
 mod foreign;
 mod inet;
+mod intake;
 mod link;
 mod memory;
 mod random;
@@ -53,7 +54,7 @@ pub use socket::{Datagram, SocketId, SocketOption, UdpSend};
 use buffer::{Frame, Payload, Received};
 use context::{Context, Timer};
 use inet::{Delivery, Inet, tcp::Tcp};
-use link::{Link, coalesce::Coalescer};
+use link::Link;
 use random::Random;
 use slab::Key;
 use socket::Sockets;
@@ -93,42 +94,6 @@ impl Stack {
         };
         stack.configure_loopback();
         stack
-    }
-
-    /// Frames have come in by a port; what they cause waits in ports, sockets and events.
-    pub fn receive(&mut self, now: Instant, port: u32, batch: impl IntoIterator<Item = Received>) {
-        self.enter(now);
-        let batch = batch.into_iter();
-        match self.link.coalescer(port) {
-            // A single frame has nothing to be merged with.
-            Some(coalescer) if batch.size_hint().1 != Some(1) => {
-                self.receive_coalesced(port, batch, coalescer);
-            }
-            _ => batch.for_each(|mut frame| self.receive_frame(port, &mut frame)),
-        }
-        self.leave();
-    }
-
-    fn receive_coalesced(
-        &mut self,
-        port: u32,
-        batch: impl Iterator<Item = Received>,
-        mut coalescer: Coalescer,
-    ) {
-        batch.for_each(|frame| coalescer.offer(frame, |mut frame| self.receive_frame(port, &mut frame)));
-        let (trains, segments) = coalescer.flush(|mut frame| self.receive_frame(port, &mut frame));
-        self.cx.add(Counter::CoalescedTrains, trains);
-        self.cx.add(Counter::CoalescedSegments, segments);
-    }
-
-    #[inline]
-    fn receive_frame(&mut self, port: u32, frame: &mut Received) {
-        let Self { cx, link, inet, tcp, sockets, .. } = self;
-        if let Some(incoming) = link.receive(cx, port, frame)
-            && let Some(delivery) = inet.receive(cx, link, &incoming, frame)
-        {
-            Self::deliver(cx, link, inet, tcp, sockets, delivery, frame);
-        }
     }
 
     /// Runs what is due. To be called when [`Self::next_deadline`] has come; calling earlier does no harm.

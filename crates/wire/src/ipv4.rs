@@ -185,5 +185,12 @@ impl Header {
     }
 }
 
+/// The destination of what looks like an IPv4 packet, of which nothing else has been looked at.
+#[inline]
+pub fn destination(bytes: &[u8]) -> Option<Ipv4Addr> {
+    let (header, _) = fixed::<{ Header::LEN }>(bytes).ok()?;
+    (header[0] >> 4 == 4).then(|| ipv4_at(header, 16))
+}
+
 #[cfg(test)]
 mod tests;

@@ -104,7 +104,10 @@ impl Stack {
         match next {
             Some(address) => self.remove_address(index, address),
             // Routes by gateways on this link have lost their way.
-            None => self.inet.routes.remove_next_by(index),
+            None => {
+                let is_gone = |index| self.link.interfaces.by_index(index).is_none();
+                self.inet.routes.remove_some_of_gone(index, is_gone)
+            }
         }
     }
 

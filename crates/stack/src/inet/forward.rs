@@ -17,7 +17,7 @@ use super::{
     route::{Chosen, Path, Scope},
 };
 use crate::{
-    buffer::{Frame, Headers, Received},
+    buffer::{Frame, Headers, Payload, Received},
     config::ReversePath,
     context::Context,
     link::{Incoming, Link, offload, segment},
@@ -61,7 +61,7 @@ impl Inet {
                     self.send_icmp_error(cx, link, ErrorKind::Redirect(gateway), packet);
                 }
                 cx.count(Counter::IpForwarded);
-                if self.pass_on(cx, link, &path, header, packet.clone()) == Err(Errno::HostDown) {
+                if self.pass_on(cx, link, &path, header, packet) == Err(Errno::HostDown) {
                     // The neighbour has just been asked for in vain.
                     self.send_icmp_error(cx, link, ErrorKind::HostUnreachable, packet);
                 }
@@ -88,7 +88,7 @@ impl Inet {
             && path.interface != incoming.interface
         {
             cx.count(Counter::IpForwarded);
-            let _counted = self.pass_on(cx, link, &path, header, packet.clone());
+            let _counted = self.pass_on(cx, link, &path, header, packet);
         }
     }
 
@@ -172,9 +172,9 @@ impl Inet {
         link: &mut Link,
         path: &Path,
         header: &Header,
-        packet: Received,
+        packet: &Received,
     ) -> Result<(), Errno> {
-        let too_long = wire_len(&packet) > path.mtu as usize;
+        let too_long = wire_len(packet) > path.mtu as usize;
         let mut frame = outgoing(packet, header.header_len());
         let head = &mut frame.headers.as_mut_slice()[..header.header_len()];
         if !header.options.is_empty() {
@@ -245,15 +245,15 @@ fn ports(header: &Header, packet: &Received) -> u32 {
 }
 
 /// Its headers inline, so that they can be changed and every receiver finds them in one piece; the rest is shared.
-fn outgoing(mut packet: Received, header_len: usize) -> Frame {
+fn outgoing(packet: &Received, header_len: usize) -> Frame {
     let first = packet.bytes();
     // Of a super-frame exactly what each segment repeats; a short packet goes wholly.
-    let inline = packet.offload.gso.map_or(INLINE, |gso| offload::segments(&packet, gso, 0).1);
+    let inline = packet.offload.gso.map_or(INLINE, |gso| offload::segments(packet, gso, 0).1);
     let inline = inline.clamp(header_len, INLINE).min(first.len());
     let headers = Headers::copy_from(&first[..inline]).expect("two headers of sixty bytes fit");
     let offload = packet.offload.without_front(packet.cursor());
-    packet.advance(inline);
-    Frame { headers, payload: packet.into_payload(), offload, charge: None }
+    let payload = if inline < packet.len() { packet.payload_from(inline) } else { Payload::Empty };
+    Frame { headers, payload, offload, charge: None }
 }
 
 /// Addresses that routers pass on: not those of a link, of nobody, or of no use (RFC 1812 section 5.3.7, RFC 3927 section 7).

@@ -2,8 +2,8 @@
 //!
 //! The route table is one of these. Each family has a trie of its own whose nodes tell six bits apart at a time
 //! and skip the bits that all their prefixes share, so that a look-up in a million routes touches about five cache
-//! lines, and ten routes fit in a kilobyte. What an insertion or a removal moves is bounded by one node, so the lock
-//! is never held for long, whatever the table's size.
+//! lines, of which only two are not those of every other look-up, and ten routes fit in a kilobyte. What an insertion or a removal moves is bounded by one node, so the lock
+//! is never held for long, whatever the table's size. It is small if its values are: a table of millions holds numbers of what is kept elsewhere.
 //!
 //! Lengths are bits from the front: 0 to 32 for IPv4, 0 to 128 for IPv6; anything longer counts as the whole address.
 //! Bits of an address beyond its length are ignored. An IPv4 address never matches an IPv6 prefix, mapped or not.
@@ -14,13 +14,13 @@ mod trie;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use trie::{Bits, Trie};
+use trie::{Bits, Found, Trie};
 
 /// Values by prefix; see the module's description.
 #[derive(Clone, Debug)]
 pub struct PrefixTable<V> {
-    v4: Trie<V>,
-    v6: Trie<V>,
+    v4: Trie<u32, V>,
+    v6: Trie<u128, V>,
     len: usize,
 }
 
@@ -38,41 +38,57 @@ pub struct Match<'a, V> {
 impl<V> PrefixTable<V> {
     /// An empty table; it owns no memory yet.
     pub fn new() -> Self {
-        Self { v4: Trie::new(), v6: Trie::new(), len: 0 }
+        Self { v4: Trie::new(0), v6: Trie::new(0), len: 0 }
     }
 
     /// Stores a value under a prefix and returns the one that was there.
     pub fn insert(&mut self, network: IpAddr, length: u8, value: V) -> Option<V> {
-        let (bits, length) = prefix_bits(network, length);
-        let replaced = self.trie_mut(network).insert(bits, length, value);
+        let replaced = match Prefix::new(network, length) {
+            Prefix::V4(bits, length) => self.v4.insert(bits, length, value),
+            Prefix::V6(bits, length) => self.v6.insert(bits, length, value),
+        };
         self.len += usize::from(replaced.is_none());
         replaced
     }
 
     /// Takes a prefix out and returns its value.
     pub fn remove(&mut self, network: IpAddr, length: u8) -> Option<V> {
-        let (bits, length) = prefix_bits(network, length);
-        let removed = self.trie_mut(network).remove(bits, length);
+        let removed = match Prefix::new(network, length) {
+            Prefix::V4(bits, length) => self.v4.remove(bits, length),
+            Prefix::V6(bits, length) => self.v6.remove(bits, length),
+        };
         self.len -= usize::from(removed.is_some());
         removed
     }
 
     /// The value stored under exactly this prefix, to be changed.
     pub fn exact_mut(&mut self, network: IpAddr, length: u8) -> Option<&mut V> {
-        let (bits, length) = prefix_bits(network, length);
-        self.trie_mut(network).exact_mut(bits, length)
+        match Prefix::new(network, length) {
+            Prefix::V4(bits, length) => self.v4.exact_mut(bits, length),
+            Prefix::V6(bits, length) => self.v6.exact_mut(bits, length),
+        }
     }
 
     /// The value stored under exactly this prefix.
     pub fn exact(&self, network: IpAddr, length: u8) -> Option<&V> {
-        let (bits, length) = prefix_bits(network, length);
-        self.trie(network).exact(bits, length)
+        match Prefix::new(network, length) {
+            Prefix::V4(bits, length) => self.v4.exact(bits, length),
+            Prefix::V6(bits, length) => self.v6.exact(bits, length),
+        }
     }
 
     /// The value of the longest prefix that `address` is in.
+    #[inline]
     pub fn lookup(&self, address: IpAddr) -> Option<&V> {
-        let entry = self.trie(address).longest(address_bits(address), u128::BITS as u8)?;
-        Some(&entry.value)
+        match address {
+            IpAddr::V4(address) => self.v4.lookup(address.to_bits()),
+            IpAddr::V6(address) => self.v6.lookup(address.to_bits()),
+        }
+    }
+
+    /// As [`PrefixTable::lookup`] for several addresses. In a table that no cache holds this takes little longer than one look-up.
+    pub fn lookup_all<const N: usize>(&self, addresses: &[Ipv4Addr; N]) -> [Option<&V>; N] {
+        self.v4.lookup_all(&addresses.map(Ipv4Addr::to_bits))
     }
 
     /// The longest prefix that `address` is in and whose value the caller accepts: the longer ones that it refuses,
@@ -87,29 +103,31 @@ impl<V> PrefixTable<V> {
 
     /// Every prefix that `address` is in, the longest first.
     pub fn matches(&self, address: IpAddr) -> impl Iterator<Item = Match<'_, V>> {
-        let (trie, bits, mut at_most) = (self.trie(address), address_bits(address), Some(u128::BITS as u8));
+        let mut at_most = Some(u128::BITS as u8);
         core::iter::from_fn(move || {
-            let entry = trie.longest(bits, at_most?)?;
-            at_most = entry.length().checked_sub(1);
-            Some(Match {
-                network: network(address, entry.bits()),
-                length: entry.length(),
-                value: &entry.value,
-            })
+            let found = match address {
+                IpAddr::V4(address) => self.v4.longest(address.to_bits(), at_most?).map(Match::from),
+                IpAddr::V6(address) => self.v6.longest(address.to_bits(), at_most?).map(Match::from),
+            }?;
+            at_most = found.length.checked_sub(1);
+            Some(found)
         })
     }
 
     /// All prefixes in order: IPv4 before IPv6, by first address, shorter before longer.
     pub fn iter(&self) -> impl Iterator<Item = Match<'_, V>> {
-        self.family(ANY_V4, None).chain(self.family(ANY_V6, None))
+        self.v4.iter_after(None).map(Match::from).chain(self.v6.iter_after(None).map(Match::from))
     }
 
     /// The prefixes that follow a given one in the order of [`PrefixTable::iter`], whether or not it is (still) in the
     /// table: to go on with a listing that was interrupted.
     pub fn iter_after(&self, network: IpAddr, length: u8) -> impl Iterator<Item = Match<'_, V>> {
-        let after = Some(prefix_bits(network, length));
-        let later = network.is_ipv4().then(|| self.family(ANY_V6, None));
-        self.family(network, after).chain(later.into_iter().flatten())
+        let (v4, v6) = match Prefix::new(network, length) {
+            Prefix::V4(bits, length) => (Some(self.v4.iter_after(Some((bits, length)))), None),
+            Prefix::V6(bits, length) => (None, Some((bits, length))),
+        };
+        let v6 = self.v6.iter_after(v6);
+        v4.into_iter().flatten().map(Match::from).chain(v6.map(Match::from))
     }
 
     /// The number of prefixes of both families.
@@ -126,27 +144,19 @@ impl<V> PrefixTable<V> {
     pub fn heap_bytes(&self) -> usize {
         self.v4.heap_bytes() + self.v6.heap_bytes()
     }
+}
 
-    fn family(&self, of: IpAddr, after: Option<(Bits, u8)>) -> impl Iterator<Item = Match<'_, V>> {
-        self.trie(of).iter_after(after).map(move |entry| Match {
-            network: network(of, entry.bits()),
-            length: entry.length(),
-            value: &entry.value,
-        })
+impl<'a, V> From<Found<'a, u32, V>> for Match<'a, V> {
+    fn from(found: Found<'a, u32, V>) -> Self {
+        let network = Ipv4Addr::from_bits(found.bits).into();
+        Self { network, length: found.length, value: found.value }
     }
+}
 
-    const fn trie(&self, address: IpAddr) -> &Trie<V> {
-        match address {
-            IpAddr::V4(_) => &self.v4,
-            IpAddr::V6(_) => &self.v6,
-        }
-    }
-
-    const fn trie_mut(&mut self, address: IpAddr) -> &mut Trie<V> {
-        match address {
-            IpAddr::V4(_) => &mut self.v4,
-            IpAddr::V6(_) => &mut self.v6,
-        }
+impl<'a, V> From<Found<'a, u128, V>> for Match<'a, V> {
+    fn from(found: Found<'a, u128, V>) -> Self {
+        let network = Ipv6Addr::from_bits(found.bits).into();
+        Self { network, length: found.length, value: found.value }
     }
 }
 
@@ -156,30 +166,25 @@ impl<V> Default for PrefixTable<V> {
     }
 }
 
-const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-/// An IPv4 address takes the upper 32 of a trie's 128 bits.
-const V4_SHIFT: u32 = u128::BITS - Ipv4Addr::BITS;
-
-fn address_bits(address: IpAddr) -> Bits {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()) << V4_SHIFT,
-        IpAddr::V6(address) => address.to_bits(),
-    }
+/// A prefix in the terms of the tries: bits beyond the length cleared, the length no more than the address has.
+#[derive(Clone, Copy)]
+enum Prefix {
+    V4(u32, u8),
+    V6(u128, u8),
 }
 
-/// The prefix in the terms of the trie: bits beyond the length cleared, the length no more than the address has.
-fn prefix_bits(network: IpAddr, length: u8) -> (Bits, u8) {
-    let width = if network.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS };
-    let length = length.min(width as u8);
-    (trie::front(address_bits(network), length), length)
-}
-
-/// The address that a trie of the family of `like` means by these bits.
-const fn network(like: IpAddr, bits: Bits) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from_bits((bits >> V4_SHIFT) as u32)),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+impl Prefix {
+    fn new(network: IpAddr, length: u8) -> Self {
+        match network {
+            IpAddr::V4(address) => {
+                let length = length.min(u32::WIDTH);
+                Self::V4(address.to_bits().front(length), length)
+            }
+            IpAddr::V6(address) => {
+                let length = length.min(u128::WIDTH);
+                Self::V6(address.to_bits().front(length), length)
+            }
+        }
     }
 }
 

@@ -1,42 +1,33 @@
 //! Routes, and the path that a packet takes: by which interface, to which next hop, from which address.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
-use core::{
-    hash::{BuildHasher as _, Hash},
-    net::{IpAddr, Ipv4Addr},
-};
+mod table;
+
+use alloc::boxed::Box;
+use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind, RouteKind, RouteOrigin};
 
-use super::{
-    Inet,
-    prefix::{Match, PrefixTable},
-};
-use crate::{
-    context::Context,
-    link::Link,
-    random::{PeerTableHasher, Random},
-    time::Instant,
-};
+use super::Inet;
+use crate::{context::Context, link::Link, time::Instant};
+pub(crate) use table::Routes;
 
 /// Next hops that a route has at most.
 const MAX_HOPS: usize = 16;
 
 /// A next hop: a router, or the link itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Hop {
     pub(crate) interface: u32,
     pub(crate) gateway: Option<IpAddr>,
 }
 
 /// Where packets to a destination go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Route {
     /// The first next hop; most routes have no other.
     pub(crate) hop: Hop,
     /// All of them where there are several, so that flows are spread.
-    #[expect(clippy::box_collection, reason = "one word in each of a million routes that have one next hop")]
-    hops: Option<Box<Vec<Hop>>>,
+    hops: Option<Box<[Hop]>>,
     pub(crate) kind: RouteKind,
     pub(crate) origin: RouteOrigin,
     /// The greatest packet that its path carries, if that was said.
@@ -73,8 +64,7 @@ impl Route {
         if self.hops().len() >= MAX_HOPS {
             return Err(Errno::NoBufs);
         }
-        let first = self.hop;
-        self.hops.get_or_insert_with(|| Box::new(alloc::vec![first])).push(hop);
+        self.hops = Some(self.hops().iter().copied().chain([hop]).collect());
         Ok(())
     }
 
@@ -83,101 +73,8 @@ impl Route {
         let mut left = self.hops().to_vec();
         left.retain(|hop| !goes(hop));
         self.hop = *left.first()?;
-        self.hops = (left.len() > 1).then(|| Box::new(left));
+        self.hops = (left.len() > 1).then(|| left.into());
         Some(self)
-    }
-}
-
-/// All routes: by destination, and by the interface with which they go.
-pub(crate) struct Routes {
-    table: PrefixTable<Route>,
-    by_interface: BTreeSet<(u32, IpAddr, u8)>,
-    /// Spreads flows over several next hops, in a way that nobody outside foresees.
-    hasher: PeerTableHasher,
-}
-
-impl Routes {
-    pub(crate) fn new(random: &mut Random) -> Self {
-        let hasher = PeerTableHasher::new(random.next_seed());
-        Self { table: PrefixTable::new(), by_interface: BTreeSet::new(), hasher }
-    }
-
-    /// A number of whatever tells a flow from others.
-    pub(super) fn flow(&self, of: impl Hash) -> u64 {
-        self.hasher.hash_one(of)
-    }
-
-    /// Adds a route in place of one with the same destination, whose address has no bits beyond its length.
-    pub(crate) fn insert(&mut self, network: IpAddr, length: u8, route: Route) {
-        self.remove(network, length);
-        for hop in route.hops() {
-            self.by_interface.insert((hop.interface, network, length));
-        }
-        self.table.insert(network, length, route);
-    }
-
-    pub(crate) fn remove(&mut self, network: IpAddr, length: u8) -> Option<Route> {
-        let route = self.table.remove(network, length)?;
-        for hop in route.hops() {
-            self.by_interface.remove(&(hop.interface, network, length));
-        }
-        Some(route)
-    }
-
-    /// One more next hop for a route. ESRCH if there is none, and what [`Route::add`] says.
-    pub(crate) fn add_hop(&mut self, network: IpAddr, length: u8, hop: Hop) -> Result<(), Errno> {
-        self.table.exact_mut(network, length).ok_or(Errno::Srch)?.add(hop)?;
-        self.by_interface.insert((hop.interface, network, length));
-        Ok(())
-    }
-
-    /// Removes the next hops of a route that `goes` names, and the route with the last; false if there are none such.
-    pub(crate) fn remove_hops(&mut self, network: IpAddr, length: u8, goes: impl Fn(&Hop) -> bool) -> bool {
-        if !self.exact(network, length).is_some_and(|route| route.hops().iter().any(&goes)) {
-            return false;
-        }
-        if let Some(rest) = self.remove(network, length).and_then(|route| route.without(goes)) {
-            self.insert(network, length, rest);
-        }
-        true
-    }
-
-    /// Removes one route by an interface, or its next hops there; false if there are no more.
-    pub(crate) fn remove_next_by(&mut self, interface: u32) -> bool {
-        let first = (interface, IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        match self.by_interface.range(first..).next() {
-            Some(&(by, network, length)) if by == interface => {
-                self.remove_hops(network, length, |hop| hop.interface == interface)
-            }
-            _ => false,
-        }
-    }
-
-    pub(crate) fn exact(&self, network: IpAddr, length: u8) -> Option<&Route> {
-        self.table.exact(network, length)
-    }
-
-    /// The route to an address, by longest match.
-    pub(crate) fn lookup(&self, address: IpAddr) -> Option<&Route> {
-        self.table.lookup(address)
-    }
-
-    /// The same with its destination.
-    pub(crate) fn find(&self, address: IpAddr) -> Option<((IpAddr, u8), &Route)> {
-        self.table.matches(address).next().map(|found| ((found.network, found.length), found.value))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Routes in their order, from the start or after one already seen.
-    pub(crate) fn list_after(&self, after: Option<(IpAddr, u8)>) -> impl Iterator<Item = Match<'_, Route>> {
-        let (first, rest) = match after {
-            None => (Some(self.table.iter()), None),
-            Some((network, length)) => (None, Some(self.table.iter_after(network, length))),
-        };
-        first.into_iter().flatten().chain(rest.into_iter().flatten())
     }
 }
 

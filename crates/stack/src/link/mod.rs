@@ -11,9 +11,13 @@ pub(crate) mod port;
 pub(crate) mod segment;
 
 use alloc::collections::VecDeque;
+use core::net::Ipv4Addr;
 
 use rumpnet_proto::{Capabilities, DropReason, Errno, LinkKind};
-use rumpnet_wire::ethernet::{self, EtherType};
+use rumpnet_wire::{
+    ethernet::{self, EtherType},
+    ipv4,
+};
 
 use crate::{
     buffer::{Frame, Offload, Received},
@@ -81,6 +85,13 @@ impl Link {
             LinkKind::Ethernet => ether::receive(cx, interface, frame),
             LinkKind::Ip | LinkKind::Loopback => receive_ip(cx, interface, frame),
         }
+    }
+
+    /// Where a frame that has come in by a port seems to go; nothing in it has been checked.
+    pub(crate) fn destination(&self, port: u32, frame: &Received) -> Option<Ipv4Addr> {
+        let interface = self.interfaces.by_index(self.ports.get(port)?.interface)?;
+        let packet = frame.bytes().get(interface.header_len()..)?;
+        ipv4::destination(packet)
     }
 
     /// What merges a batch of a port, if its user wants that.

@@ -4,6 +4,7 @@ use super::*;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use proptest::prelude::*;
+use rumpnet_wire::ip::Cidr;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -166,14 +167,12 @@ type Model = BTreeMap<(IpAddr, u8), u32>;
 
 /// The prefix as the model names it: first address and length.
 fn named((address, length): (IpAddr, u8)) -> (IpAddr, u8) {
-    let (bits, length) = prefix_bits(address, length);
-    (network(address, bits), length)
+    let cidr = Cidr::new(address, length.min(if address.is_ipv4() { 32 } else { 128 })).unwrap();
+    (cidr.network().address(), cidr.prefix_len())
 }
 
 fn scan(model: &Model, address: IpAddr) -> Vec<((IpAddr, u8), u32)> {
-    let contains = |name: &(IpAddr, u8)| {
-        name.0.is_ipv4() == address.is_ipv4() && prefix_bits(address, name.1).0 == address_bits(name.0)
-    };
+    let contains = |name: &(IpAddr, u8)| Cidr::new(name.0, name.1).unwrap().contains(address);
     let mut found: Vec<_> =
         model.iter().filter(|(name, _)| contains(name)).map(|(name, value)| (*name, *value)).collect();
     found.sort_by_key(|((_, length), _)| core::cmp::Reverse(*length));
@@ -216,6 +215,12 @@ proptest! {
         for (address, length) in addresses.into_iter().chain(stored) {
             let expected = scan(&model, address);
             prop_assert_eq!(table.lookup(address), expected.first().map(|(_, value)| value));
+            if let IpAddr::V4(v4) = address {
+                let other = Ipv4Addr::from_bits(!v4.to_bits());
+                let together = table.lookup_all(&[v4, other, v4]).map(Option::<&u32>::copied);
+                let alone = [v4, other, v4].map(|address| table.lookup(address.into()).copied());
+                prop_assert_eq!(together, alone);
+            }
             prop_assert_eq!(table.matches(address).map(told).collect::<Vec<_>>(), expected);
             prop_assert_eq!(table.exact(address, length), model.get(&named((address, length))));
         }

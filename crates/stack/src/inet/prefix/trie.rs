@@ -1,10 +1,11 @@
-//! [`Trie`]: prefixes of 128-bit strings, in nodes that each tell six bits apart.
+//! [`Trie`]: prefixes of strings of 32 or 128 bits, in nodes that each tell six bits apart.
 //!
-//! A [`Node`] at depth `d` holds the prefixes of `d + 1` to `d + 6` bits whose first `d` bits are its own: one bit of
-//! a 126-bit map for each, and the entries themselves side by side in the order of those bits. Longer prefixes are
+//! A [`Node`] at depth `d` holds the values of prefixes of `d + 1` to `d + 6` bits whose first `d` bits are its own: one bit of
+//! a 126-bit map for each, and the values themselves side by side in the order of those bits. Longer prefixes are
 //! below, one child for each value of the next six bits. Depths are multiples of six. A node that would hold nothing
-//! and have one child is left out (path compression), so a child may lie deeper than the next six bits and the bits
-//! between are not looked at on the way down; the entry found at the end has all its bits and settles the matter. The
+//! and have one child is left out (path compression), so a child may lie deeper than the next six bits; it knows its
+//! own first bits, against which an address is held on its way down. Nothing is stored with a value: its place says
+//! what prefix it has, so that small values make a small trie, of which much stays in a cache. The
 //! layout is that of tree bitmaps (Eatherton, Varghese, Dittia, "Tree bitmap: hardware/software IP lookups with
 //! incremental updates", 2004) with the path compression of PATRICIA.
 //!
@@ -12,44 +13,105 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-/// A string of 128 bits; the first bit is the most significant.
-pub(super) type Bits = u128;
+/// A string of bits of a fixed width; the first bit is the most significant.
+pub(super) trait Bits: Copy + Eq + Ord {
+    /// Bits in it.
+    const WIDTH: u8;
+
+    /// Takes no room, but makes a node begin where it must.
+    type Alignment: Copy + core::fmt::Debug + Default;
+
+    /// The first `length` bits, the others cleared.
+    fn front(self, length: u8) -> Self;
+
+    /// The six bits that a node of this depth tells apart; past the end of the string they are 0.
+    fn digit(self, depth: u8) -> u8;
+
+    /// The same with these six bits there, where all were 0; what lies past the end of the string is left out.
+    fn with_digit(self, depth: u8, digit: u8) -> Self;
+
+    /// How many of the first bits are the same.
+    fn common(self, other: Self) -> u8;
+}
+
+macro_rules! impl_bits {
+    ($kind:ty, $alignment:ty) => {
+        impl Bits for $kind {
+            const WIDTH: u8 = Self::BITS as u8;
+            type Alignment = $alignment;
+
+            #[inline]
+            fn front(self, length: u8) -> Self {
+                self & Self::MAX.checked_shl(Self::BITS - u32::from(length)).unwrap_or(0)
+            }
+
+            #[inline]
+            fn digit(self, depth: u8) -> u8 {
+                (self << depth >> (Self::BITS - u32::from(STRIDE))) as u8
+            }
+
+            fn with_digit(self, depth: u8, digit: u8) -> Self {
+                self | Self::from(digit) << (Self::BITS - u32::from(STRIDE)) >> depth
+            }
+
+            #[inline]
+            fn common(self, other: Self) -> u8 {
+                (self ^ other).leading_zeros() as u8
+            }
+        }
+    };
+}
+
+// A node of 32 bits fits a cache line, which it shall not share; one of 128 bits does not.
+impl_bits!(u32, Line);
+impl_bits!(u128, ());
+
+/// The beginning of a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Line;
 
 /// Bits that one node tells apart.
 const STRIDE: u8 = 6;
 /// The places of a node in the order of [`Trie::iter_after`]: a prefix, then what it contains.
 const PREORDER: [Place; PLACES] = preorder();
-const PLACES: usize = 126 + 64;
+/// Where entries and children stand in that order, by their numbers.
+const ENTRY_POSITION: [u8; ENTRIES] = positions().0;
+const CHILD_POSITION: [u8; 64] = positions().1;
+const ENTRIES: usize = 126;
+const PLACES: usize = ENTRIES + 64;
 
 /// For each value of the six bits, the map bits of the prefixes that contain it.
 const CONTAINING: [u128; 64] = containing();
 
 /// Prefixes with their values.
 #[derive(Clone, Debug)]
-pub(super) struct Trie<V> {
-    root: Node<V>,
-    whole: Option<Entry<V>>,
+pub(super) struct Trie<K: Bits, V> {
+    root: Node<K, V>,
+    whole: Option<V>,
 }
 
-/// A prefix and its value.
-#[derive(Clone, Debug)]
-pub(super) struct Entry<V> {
-    // As bytes, because the alignment of u128 would add a quarter to a small entry.
-    bits: [u8; 16],
-    length: u8,
-    /// What was stored.
-    pub(super) value: V,
+/// A prefix that was found, with its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a, K, V> {
+    /// Its bits; those beyond its length are 0.
+    pub(super) bits: K,
+    pub(super) length: u8,
+    pub(super) value: &'a V,
 }
 
 #[derive(Clone, Debug)]
-struct Node<V> {
-    /// Which prefixes of one to six bits are here; see [`map_bit`].
+struct Node<K: Bits, V> {
+    /// Which prefixes of one to six bits are here; see [`place_of`].
     held: u128,
     /// For which values of the six bits there is a child.
     below: u64,
-    entries: Box<[Entry<V>]>,
+    values: Box<[V]>,
     children: Box<[Self]>,
+    /// The bits that all prefixes here and below begin with, as many as the depth says.
+    bits: K,
     depth: u8,
+    _alignment: K::Alignment,
 }
 
 /// A place in a node: of an entry, by its number in the map, or of a child, by the value of its six bits.
@@ -59,66 +121,124 @@ enum Place {
     Child(u8),
 }
 
-impl<V> Trie<V> {
-    pub(super) fn new() -> Self {
-        Self { root: Node::new(0), whole: None }
+impl<K: Bits, V> Trie<K, V> {
+    pub(super) fn new(zero: K) -> Self {
+        Self { root: Node::new(zero, 0), whole: None }
     }
 
     /// Stores a value under a prefix, whose bits beyond its length are 0, and returns the one that was there.
-    pub(super) fn insert(&mut self, bits: Bits, length: u8, value: V) -> Option<V> {
-        let entry = Entry { bits: bits.to_be_bytes(), length, value };
+    pub(super) fn insert(&mut self, bits: K, length: u8, value: V) -> Option<V> {
         if length == 0 {
-            return self.whole.replace(entry).map(|entry| entry.value);
+            return self.whole.replace(value);
         }
-        self.root.insert(entry)
+        self.root.insert(bits, length, value)
     }
 
-    pub(super) fn remove(&mut self, bits: Bits, length: u8) -> Option<V> {
+    pub(super) fn remove(&mut self, bits: K, length: u8) -> Option<V> {
         if length == 0 {
-            return self.whole.take().map(|entry| entry.value);
+            return self.whole.take();
         }
         self.root.remove(bits, length)
     }
 
-    pub(super) fn exact_mut(&mut self, bits: Bits, length: u8) -> Option<&mut V> {
+    pub(super) fn exact_mut(&mut self, bits: K, length: u8) -> Option<&mut V> {
         if length == 0 {
-            return self.whole.as_mut().map(|entry| &mut entry.value);
+            return self.whole.as_mut();
         }
         let mut node = &mut self.root;
         while node.depth < depth_for(length) {
-            node = node.child_mut(digit(bits, node.depth))?;
+            node = node.child_mut(bits.digit(node.depth))?;
         }
-        let entry = node.entry_mut(bits, length)?;
-        entry.is(bits, length).then_some(&mut entry.value)
+        let index = node.index_of(bits, length)?;
+        node.values.get_mut(index)
     }
 
-    pub(super) fn exact(&self, bits: Bits, length: u8) -> Option<&V> {
-        let entry = self.longest(bits, length)?;
-        entry.is(bits, length).then_some(&entry.value)
+    pub(super) fn exact(&self, bits: K, length: u8) -> Option<&V> {
+        if length == 0 {
+            return self.whole.as_ref();
+        }
+        let mut node = &self.root;
+        while node.depth < depth_for(length) {
+            node = node.child(bits.digit(node.depth))?;
+        }
+        node.values.get(node.index_of(bits, length)?)
+    }
+
+    /// The value of the longest prefix that these bits begin with: what is done for every packet.
+    #[inline]
+    pub(super) fn lookup(&self, bits: K) -> Option<&V> {
+        let mut node = &self.root;
+        let mut found = None;
+        loop {
+            let digit = bits.digit(node.depth);
+            let held = node.held & CONTAINING[usize::from(digit)];
+            if held != 0 {
+                found = Some((node, held));
+            }
+            match node.child(digit) {
+                Some(child) if child.holds(bits) => node = child,
+                _ => break,
+            }
+        }
+        let Some((node, held)) = found else { return self.whole.as_ref() };
+        node.values.get(node.value_index(held.ilog2() as u8))
+    }
+
+    /// As [`Self::lookup`] for several at once, a level of nodes at a time: what they wait for from memory they wait for together.
+    pub(super) fn lookup_all<const N: usize>(&self, bits: &[K; N]) -> [Option<&V>; N] {
+        let mut nodes = [Some(&self.root); N];
+        let mut found = [None; N];
+        let mut more = true;
+        while more {
+            more = false;
+            for ((node, found), bits) in nodes.iter_mut().zip(&mut found).zip(bits) {
+                let Some(present) = node.filter(|node| node.holds(*bits)) else {
+                    *node = None;
+                    continue;
+                };
+                let digit = bits.digit(present.depth);
+                let held = present.held & CONTAINING[usize::from(digit)];
+                if held != 0 {
+                    *found = Some((present, held));
+                }
+                *node = present.child(digit);
+                more |= node.is_some();
+            }
+        }
+        found.map(|found| match found {
+            Some((node, held)) => node.values.get(node.value_index(held.ilog2() as u8)),
+            None => self.whole.as_ref(),
+        })
     }
 
     /// The longest prefix of at most `at_most` bits that these bits begin with.
-    pub(super) fn longest(&self, bits: Bits, mut at_most: u8) -> Option<&Entry<V>> {
-        loop {
-            let Some(entry) = self.root.longest_unchecked(bits, at_most) else { return self.whole.as_ref() };
-            let common = entry.common(bits);
-            if common >= entry.length {
-                return Some(entry);
+    pub(super) fn longest(&self, bits: K, at_most: u8) -> Option<Found<'_, K, V>> {
+        let mut node = Some(&self.root);
+        let mut found = None;
+        while let Some(next) = node.filter(|node| node.depth < at_most && node.holds(bits)) {
+            let digit = bits.digit(next.depth);
+            let held = next.held & CONTAINING[usize::from(digit)] & up_to(at_most - next.depth);
+            if held != 0 {
+                found = Some((next, held.ilog2() as u8));
             }
-            // The bits that were skipped differ. What was passed on the way down contains this entry up to where they
-            // do, so that the longest one found there is right, and this loop ends.
-            at_most = common;
+            node = next.child(digit);
+        }
+        match found {
+            Some((node, place)) => node.found(place),
+            None => self.whole.as_ref().map(|value| Found { bits: bits.front(0), length: 0, value }),
         }
     }
 
-    /// Entries in order of their bits, shorter before longer, from the first one after the given prefix.
-    pub(super) fn iter_after(&self, after: Option<(Bits, u8)>) -> impl Iterator<Item = &Entry<V>> {
+    /// Prefixes in order of their bits, shorter before longer, from the first one after the given prefix.
+    pub(super) fn iter_after(&self, after: Option<(K, u8)>) -> impl Iterator<Item = Found<'_, K, V>> {
         let mut walk = Walk { path: Vec::new() };
         match after {
             Some((bits, length)) => walk.enter_after(&self.root, bits, length),
             None => walk.path.push((&self.root, 0)),
         }
-        self.whole.as_ref().filter(|_| after.is_none()).into_iter().chain(walk)
+        let whole = self.whole.as_ref().filter(|_| after.is_none());
+        let whole = whole.map(|value| Found { bits: self.root.bits, length: 0, value });
+        whole.into_iter().chain(walk)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -126,82 +246,67 @@ impl<V> Trie<V> {
     }
 }
 
-impl<V> Entry<V> {
-    pub(super) const fn bits(&self) -> Bits {
-        u128::from_be_bytes(self.bits)
-    }
-
-    pub(super) const fn length(&self) -> u8 {
-        self.length
-    }
-
-    /// How many of the first bits are the same.
-    const fn common(&self, bits: Bits) -> u8 {
-        (self.bits() ^ bits).leading_zeros() as u8
-    }
-
-    const fn is(&self, bits: Bits, length: u8) -> bool {
-        self.length == length && self.bits() == bits
-    }
-}
-
-impl<V> Node<V> {
-    fn new(depth: u8) -> Self {
-        Self { held: 0, below: 0, entries: Box::new([]), children: Box::new([]), depth }
-    }
-
-    /// Follows the bits down, without looking at those that are skipped, and takes the longest prefix passed.
-    fn longest_unchecked(&self, bits: Bits, at_most: u8) -> Option<&Entry<V>> {
-        let mut node = self;
-        let mut found = None;
-        while node.depth < at_most {
-            let digit = digit(bits, node.depth);
-            let held = node.held & CONTAINING[usize::from(digit)] & up_to(at_most - node.depth);
-            if held != 0 {
-                found = Some((node, held.ilog2() as u8));
-            }
-            let Some(child) = node.child(digit) else { break };
-            node = child;
+impl<K: Bits, V> Node<K, V> {
+    fn new(bits: K, depth: u8) -> Self {
+        Self {
+            held: 0,
+            below: 0,
+            values: Box::new([]),
+            children: Box::new([]),
+            bits: bits.front(depth),
+            depth,
+            _alignment: K::Alignment::default(),
         }
-        let (node, place) = found?;
-        node.entries.get(node.entry_index(place))
     }
 
-    fn insert(&mut self, entry: Entry<V>) -> Option<V> {
-        let (bits, depth) = (entry.bits(), depth_for(entry.length));
+    /// Whether these bits begin as all prefixes here do.
+    #[inline]
+    fn holds(&self, bits: K) -> bool {
+        self.bits.common(bits) >= self.depth
+    }
+
+    /// The prefix at a place of the map, which is taken.
+    fn found(&self, place: u8) -> Option<Found<'_, K, V>> {
+        let (digit, length) = prefix_at(place);
+        let value = self.values.get(self.value_index(place))?;
+        Some(Found { bits: self.bits.with_digit(self.depth, digit), length: self.depth + length, value })
+    }
+
+    fn insert(&mut self, bits: K, length: u8, value: V) -> Option<V> {
+        let depth = depth_for(length);
         if depth == self.depth {
-            return self.insert_here(entry);
+            return self.insert_here(bits, length, value);
         }
-        let digit = digit(bits, self.depth);
+        let digit = bits.digit(self.depth);
         let Some(child) = self.child_mut(digit) else {
-            let mut child = Self::new(depth);
-            child.insert_here(entry);
+            let mut child = Self::new(bits, depth);
+            child.insert_here(bits, length, value);
             self.add_child(digit, child);
             return None;
         };
-        // A node between is needed where the entry leaves the bits that the child skips.
-        let fork = depth.min(depth_of_bit(child.sample().common(bits)));
+        // A node between is needed where the prefix leaves the bits that the child skips, or ends among them.
+        let fork = depth.min(depth_of_bit(child.bits.common(bits)));
         if fork < child.depth {
             child.interpose(fork);
         }
-        child.insert(entry)
+        child.insert(bits, length, value)
     }
 
     /// Puts an empty node of the given depth above this one.
     fn interpose(&mut self, depth: u8) {
-        let digit = digit(self.sample().bits(), depth);
-        let child = core::mem::replace(self, Self::new(depth));
+        let (bits, digit) = (self.bits, self.bits.digit(depth));
+        let child = core::mem::replace(self, Self::new(bits, depth));
         self.add_child(digit, child);
     }
 
-    fn insert_here(&mut self, entry: Entry<V>) -> Option<V> {
-        let place = map_place(entry.bits(), entry.length, self.depth);
-        let index = self.entry_index(place);
+    fn insert_here(&mut self, bits: K, length: u8, value: V) -> Option<V> {
+        let place = map_place(bits, length, self.depth);
+        let index = self.value_index(place);
         if self.held & 1 << place != 0 {
-            return Some(core::mem::replace(&mut self.entries[index], entry).value);
+            return Some(core::mem::replace(&mut self.values[index], value));
         }
         self.held |= 1 << place;
-        insert_at(&mut self.entries, index, entry);
+        insert_at(&mut self.values, index, value);
         None
     }
 
@@ -211,27 +316,23 @@ impl<V> Node<V> {
         insert_at(&mut self.children, index, child);
     }
 
-    fn remove(&mut self, bits: Bits, length: u8) -> Option<V> {
+    fn remove(&mut self, bits: K, length: u8) -> Option<V> {
         if self.depth >= depth_for(length) {
             return self.remove_here(bits, length);
         }
-        let digit = digit(bits, self.depth);
+        let digit = bits.digit(self.depth);
         let child = self.child_mut(digit)?;
         let removed = child.remove(bits, length)?;
-        if child.entries.is_empty() && child.children.len() <= 1 {
+        if child.values.is_empty() && child.children.len() <= 1 {
             self.drop_or_replace_child(digit);
         }
         Some(removed)
     }
 
-    fn remove_here(&mut self, bits: Bits, length: u8) -> Option<V> {
-        if !self.entry_mut(bits, length)?.is(bits, length) {
-            return None;
-        }
-        let place = map_place(bits, length, self.depth);
-        let index = self.entry_index(place);
-        self.held &= !(1 << place);
-        Some(remove_at(&mut self.entries, index).value)
+    fn remove_here(&mut self, bits: K, length: u8) -> Option<V> {
+        let index = self.index_of(bits, length)?;
+        self.held &= !(1 << map_place(bits, length, self.depth));
+        Some(remove_at(&mut self.values, index))
     }
 
     /// Takes a child that holds nothing out of the way: its own only child takes its place.
@@ -246,19 +347,16 @@ impl<V> Node<V> {
         }
     }
 
-    /// The entry in the place of this prefix; its bits above this node may be others.
-    fn entry_mut(&mut self, bits: Bits, length: u8) -> Option<&mut Entry<V>> {
-        if depth_for(length) != self.depth {
+    /// Where the value of exactly this prefix is, if it is here.
+    fn index_of(&self, bits: K, length: u8) -> Option<usize> {
+        if depth_for(length) != self.depth || !self.holds(bits) {
             return None;
         }
         let place = map_place(bits, length, self.depth);
-        if self.held & 1 << place == 0 {
-            return None;
-        }
-        let index = self.entry_index(place);
-        self.entries.get_mut(index)
+        (self.held & 1 << place != 0).then(|| self.value_index(place))
     }
 
+    #[inline]
     fn child(&self, digit: u8) -> Option<&Self> {
         if self.below & 1 << digit == 0 {
             return None;
@@ -274,18 +372,7 @@ impl<V> Node<V> {
         self.children.get_mut(index)
     }
 
-    /// Any entry of this node or below: all of them have the node's first bits. None but an empty root is without.
-    fn sample(&self) -> &Entry<V> {
-        let mut node = self;
-        loop {
-            if let Some(entry) = node.entries.first() {
-                return entry;
-            }
-            node = node.children.first().expect("a node below the root holds an entry or has a child");
-        }
-    }
-
-    const fn entry_index(&self, place: u8) -> usize {
+    const fn value_index(&self, place: u8) -> usize {
         (self.held & ((1 << place) - 1)).count_ones() as usize
     }
 
@@ -295,37 +382,32 @@ impl<V> Node<V> {
 
     fn heap_bytes(&self) -> usize {
         let below: usize = self.children.iter().map(Self::heap_bytes).sum();
-        size_of_val(&*self.entries) + size_of_val(&*self.children) + below
+        size_of_val(&*self.values) + size_of_val(&*self.children) + below
     }
 }
 
 /// A walk in order: the nodes from the root to where it is, each with the next of its places.
-struct Walk<'a, V> {
-    path: Vec<(&'a Node<V>, usize)>,
+struct Walk<'a, K: Bits, V> {
+    path: Vec<(&'a Node<K, V>, usize)>,
 }
 
-impl<'a, V> Walk<'a, V> {
+impl<'a, K: Bits, V> Walk<'a, K, V> {
     /// Goes down to the first place after the prefix.
-    fn enter_after(&mut self, mut node: &'a Node<V>, bits: Bits, length: u8) {
+    fn enter_after(&mut self, mut node: &'a Node<K, V>, bits: K, length: u8) {
         loop {
             if length == 0 {
                 return self.path.push((node, 0));
             }
             if node.depth == depth_for(length) {
                 let own = map_place(bits, length, node.depth);
-                return self
-                    .path
-                    .push((node, position(|place| matches!(place, Place::Entry(n) if n == own)) + 1));
+                return self.path.push((node, usize::from(ENTRY_POSITION[usize::from(own)]) + 1));
             }
-            let digit = digit(bits, node.depth);
-            self.path.push((node, position(|place| matches!(place, Place::Child(n) if n == digit)) + 1));
+            let digit = bits.digit(node.depth);
+            self.path.push((node, usize::from(CHILD_POSITION[usize::from(digit)]) + 1));
             let Some(child) = node.child(digit) else { return };
-            let theirs = child.sample().bits();
-            let agree =
-                (theirs ^ bits).leading_zeros() as u8 >= child.depth && depth_for(length) >= child.depth;
-            if !agree {
+            if !child.holds(bits) || depth_for(length) < child.depth {
                 // All of the child lies on one side of the prefix; what the prefix contains comes after it.
-                if front(theirs, child.depth) >= bits {
+                if child.bits >= bits {
                     self.path.push((child, 0));
                 }
                 return;
@@ -335,8 +417,8 @@ impl<'a, V> Walk<'a, V> {
     }
 }
 
-impl<'a, V> Iterator for Walk<'a, V> {
-    type Item = &'a Entry<V>;
+impl<'a, K: Bits, V> Iterator for Walk<'a, K, V> {
+    type Item = Found<'a, K, V>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -348,21 +430,11 @@ impl<'a, V> Iterator for Walk<'a, V> {
             };
             *next += 1;
             match *place {
-                Place::Entry(place) if node.held & 1 << place != 0 => {
-                    return node.entries.get(node.entry_index(place));
-                }
+                Place::Entry(place) if node.held & 1 << place != 0 => return node.found(place),
                 Place::Entry(_) => {}
                 Place::Child(digit) => self.path.extend(node.child(digit).map(|child| (child, 0))),
             }
         }
-    }
-}
-
-/// The first `length` bits, the others cleared.
-pub(super) const fn front(bits: Bits, length: u8) -> Bits {
-    match u128::MAX.checked_shl(u128::BITS - length as u32) {
-        Some(mask) => bits & mask,
-        None => 0,
     }
 }
 
@@ -376,14 +448,9 @@ const fn depth_of_bit(bit: u8) -> u8 {
     bit / STRIDE * STRIDE
 }
 
-/// The six bits that a node of this depth tells apart; past the end of the string they are 0.
-const fn digit(bits: Bits, depth: u8) -> u8 {
-    (bits << depth >> (u128::BITS - STRIDE as u32)) as u8
-}
-
 /// The number of a prefix in the map of the node that holds it: the shorter first, then by bits.
-const fn map_place(bits: Bits, length: u8, depth: u8) -> u8 {
-    place_of(digit(bits, depth), length - depth)
+fn map_place(bits: impl Bits, length: u8, depth: u8) -> u8 {
+    place_of(bits.digit(depth), length - depth)
 }
 
 /// The number in the map of the prefix that is the first `length` (1 to 6) bits of `digit`.
@@ -391,9 +458,28 @@ const fn place_of(digit: u8, length: u8) -> u8 {
     (1 << length) - 2 + (digit >> (STRIDE - length))
 }
 
+/// The prefix of that number: its six bits, those beyond its length 0, and its length.
+const fn prefix_at(place: u8) -> (u8, u8) {
+    let length = (place + 2).ilog2() as u8;
+    ((place + 2 - (1 << length)) << (STRIDE - length), length)
+}
+
 /// The map bits of prefixes of at most `length` bits below the node.
 const fn up_to(length: u8) -> u128 {
     if length >= STRIDE { u128::MAX } else { (1 << ((1_u32 << (length + 1)) - 2)) - 1 }
+}
+
+const fn positions() -> ([u8; ENTRIES], [u8; 64]) {
+    let (mut entries, mut children) = ([0; ENTRIES], [0; 64]);
+    let mut at = 0;
+    while at < PLACES {
+        match PREORDER[at] {
+            Place::Entry(place) => entries[place as usize] = at as u8,
+            Place::Child(digit) => children[digit as usize] = at as u8,
+        }
+        at += 1;
+    }
+    (entries, children)
 }
 
 const fn containing() -> [u128; 64] {
@@ -428,11 +514,6 @@ const fn preorder() -> [Place; PLACES] {
         digit += 1;
     }
     order
-}
-
-/// Where in the order of places the sought one is; it is always there.
-fn position(sought: impl Fn(Place) -> bool) -> usize {
-    PREORDER.iter().position(|place| sought(*place)).unwrap_or(PLACES)
 }
 
 fn insert_at<T>(array: &mut Box<[T]>, index: usize, value: T) {
