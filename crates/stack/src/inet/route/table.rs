@@ -100,17 +100,23 @@ impl Routes {
         true
     }
 
-    /// Removes what leads to interfaces that are gone, a few destinations a call; false if nothing by `interface` is left.
+    /// Removes the next route that leads to an interface which is gone, if a look at a few finds one; false if nothing by `interface` is left.
     pub(crate) fn remove_some_of_gone(&mut self, interface: u32, is_gone: impl Fn(u32) -> bool) -> bool {
         if self.by_interface.range((interface, 0)..=(interface, u32::MAX)).next().is_none() {
             self.swept = None;
             return false;
         }
-        let next = self.list_after(self.swept).take(SWEPT_AT_ONCE);
-        let next: arrayvec::ArrayVec<_, SWEPT_AT_ONCE> =
-            next.map(|found| (found.network, found.length)).collect();
-        self.swept = next.last().copied();
-        for (network, length) in next {
+        let mut goes = None;
+        let mut swept = None;
+        for found in self.list_after(self.swept).take(SWEPT_AT_ONCE) {
+            swept = Some((found.network, found.length));
+            if found.value.hops().iter().any(|hop| is_gone(hop.interface)) {
+                goes = swept;
+                break;
+            }
+        }
+        self.swept = swept;
+        if let Some((network, length)) = goes {
             self.remove_hops(network, length, |hop| is_gone(hop.interface));
         }
         true

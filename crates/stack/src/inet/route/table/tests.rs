@@ -65,7 +65,7 @@ fn what_leads_to_an_interface_that_is_gone_goes_in_slices_and_the_rest_stays() {
     while routes.remove_some_of_gone(2, |interface| interface == 2) {
         calls += 1;
     }
-    assert!(calls >= 200 / SWEPT_AT_ONCE, "{calls}");
+    assert!(calls >= 100, "one a call: {calls}");
     let expected: Vec<u32> = [0].into_iter().chain((0..200).filter(|number| number % 2 == 1)).collect();
     assert_eq!(left(&routes), expected);
     assert!(!routes.remove_some_of_gone(4, |_| true), "nothing leads there");
@@ -83,7 +83,7 @@ fn interfaces_that_go_together_cost_one_walk() {
         }
     }
     assert_eq!(routes.len(), 0);
-    assert!(calls <= 640 / SWEPT_AT_ONCE + 64, "{calls}");
+    assert!(calls <= 640 + 2, "{calls}");
 }
 
 #[test]
