@@ -77,6 +77,13 @@ counters! {
         IcmpRedirectsSent "ICMP redirects sent";
         RedirectsObeyed "ICMP redirects obeyed";
         RedirectsEvicted "routes of redirects that went before their time";
+        RawDelivered "IP packets delivered to a raw socket";
+        RawSent "IP packets sent by raw sockets";
+        IcmpSocketDelivered "ICMP echo replies delivered to an ICMP socket";
+        IcmpSocketSent "ICMP echo requests sent by ICMP sockets";
+        SocketErrorsKept "errors kept with their causes for a socket";
+        SocketErrorsLost "errors whose causes a socket had no room for";
+        PortsExhausted "sockets for which no port or identifier was free";
         UdpReceived "UDP datagrams received";
         UdpDelivered "UDP datagrams delivered to a socket";
         UdpSent "UDP datagrams sent";
@@ -186,6 +193,8 @@ counters! {
         IcmpRedirectRefused "ICMP redirect that is not to be believed";
         IcmpNoSocket "ICMP message that no socket waits for";
         IcmpRateLimited "ICMP errors not sent for their rate";
+        RawSocketFull "raw or ICMP socket buffer full";
+        RawMemoryFull "packet for a raw or ICMP socket for which there was no memory";
         UdpTruncated "UDP datagram shorter than its header";
         UdpLength "UDP length field contradicts the packet";
         UdpChecksum "UDP checksum wrong";

@@ -11,6 +11,10 @@ pub enum Transport {
     Udp,
     /// TCP.
     Tcp,
+    /// ICMP, by a socket that has an identifier in place of a port.
+    Icmp,
+    /// IP itself, by a raw socket of this protocol.
+    Raw(u8),
 }
 
 /// Where a TCP socket stands (RFC 9293 section 3.3.2).

@@ -42,13 +42,19 @@ pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
 pub use rumpnet_sockets::{Interest, Meta, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Absent, Captured, Config, Direction, Offloads, Seed, SocketOption, TcpInfo, TcpOption, TcpSettings,
-    Tuning, Undelivered, buffer, time,
+    Absent, Captured, Config, Direction, ErrorOrigin, Offloads, QueuedError, Seed, SendInfo, SocketOption,
+    SocketSettings, TcpInfo, TcpOption, TcpSettings, Tuning, Undelivered, buffer, time,
 };
 pub use rumpnet_wire as wire;
 
 /// A UDP socket for threads, shaped as [`std::net::UdpSocket`].
 pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Kernel>;
+
+/// A raw IP socket for threads: every packet of a protocol, with its IP header.
+pub type RawSocket = rumpnet_sockets::blocking::RawSocket<Kernel>;
+
+/// An ICMP socket for threads: echo without privilege.
+pub type IcmpSocket = rumpnet_sockets::blocking::IcmpSocket<Kernel>;
 
 /// A listening TCP socket for threads, shaped as [`std::net::TcpListener`].
 pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Kernel>;
@@ -81,6 +87,12 @@ pub mod future {
 
     /// The half of a connection that writes.
     pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Kernel>;
+
+    /// A raw IP socket.
+    pub type RawSocket = rumpnet_sockets::RawSocket<crate::Kernel>;
+
+    /// An ICMP socket: echo without privilege.
+    pub type IcmpSocket = rumpnet_sockets::IcmpSocket<crate::Kernel>;
 
     /// A UDP socket, shaped as tokio's.
     pub type UdpSocket = rumpnet_sockets::UdpSocket<crate::Kernel>;

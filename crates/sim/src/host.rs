@@ -136,6 +136,12 @@ impl Wait for Host {
 /// A UDP socket on a [`Host`] for the test itself, as `rumpnet::UdpSocket` is one on a kernel: while it waits, the world runs.
 pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Host>;
 
+/// A raw IP socket on a [`Host`] for the test itself.
+pub type RawSocket = rumpnet_sockets::blocking::RawSocket<Host>;
+
+/// An ICMP socket on a [`Host`] for the test itself.
+pub type IcmpSocket = rumpnet_sockets::blocking::IcmpSocket<Host>;
+
 /// A listening TCP socket on a [`Host`] for the test itself.
 pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Host>;
 
@@ -167,6 +173,12 @@ pub mod future {
 
     /// The half of a connection that writes.
     pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Host>;
+
+    /// A raw IP socket on a host for async code.
+    pub type RawSocket = rumpnet_sockets::RawSocket<crate::Host>;
+
+    /// An ICMP socket on a host for async code.
+    pub type IcmpSocket = rumpnet_sockets::IcmpSocket<crate::Host>;
 
     /// A UDP socket on a host for async code, as `rumpnet::future::UdpSocket` is one on a kernel.
     pub type UdpSocket = rumpnet_sockets::UdpSocket<crate::Host>;

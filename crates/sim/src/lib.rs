@@ -46,7 +46,9 @@ mod world;
 
 pub use cable::{Cable, CableCounters, LooseCable, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
-pub use host::{Flow, FlowListener, Host, TcpListener, TcpSocket, TcpStream, UdpSocket, future};
+pub use host::{
+    Flow, FlowListener, Host, IcmpSocket, RawSocket, TcpListener, TcpSocket, TcpStream, UdpSocket, future,
+};
 pub use interface::Interface;
 pub use lab::{Judged, Lab};
 pub use scenario::{assert_deterministic, scenario};

@@ -1,17 +1,25 @@
-//! What a blocking and an async UDP socket share: calls that never wait.
+//! What blocking and async datagram sockets of all kinds share: calls that never wait.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Shutdown, SocketAddr},
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use rumpnet_proto::Errno;
-use rumpnet_stack::{Datagram, Endpoint, Readiness, SocketId, SocketOption, Stack, UdpSend, time::Instant};
+use rumpnet_stack::{
+    Datagram, Endpoint, QueuedError, Readiness, SendInfo, SocketId, SocketOption, SocketSettings, Stack,
+    UdpSend, time::Instant,
+};
 
 use crate::{Interest, Meta, Net, ToSocketAddrs, Train, block::Block};
 
-/// An open UDP socket, closed when it is dropped.
+/// An open datagram socket, closed when it is dropped.
 pub(crate) struct Udp<N: Net> {
     net: N,
     id: SocketId,
+    endpoint: Endpoint,
     block: Block,
 }
 
@@ -26,22 +34,34 @@ impl<N: Net> Udp<N> {
         options: &[SocketOption],
     ) -> io::Result<Self> {
         let local = local.to_socket_addr()?;
-        let id = net.enter(|stack, _| stack.udp_open()).map_err(N::error)?;
-        let socket = Self { net: net.clone(), id, block: Block::default() };
+        let socket = Self::open(net, Endpoint::Udp, Stack::udp_open)?;
         options.iter().try_for_each(|option| socket.set_option(*option))?;
-        socket.call(|stack, _| stack.udp_bind(id, local))?;
+        socket.bind_to(local)?;
         Ok(socket)
     }
 
+    /// A socket that is neither bound nor connected yet.
+    pub(crate) fn open(
+        net: &N,
+        endpoint: fn(SocketId) -> Endpoint,
+        open: impl FnOnce(&mut Stack) -> Result<SocketId, Errno>,
+    ) -> io::Result<Self> {
+        let id = net.enter(|stack, _| open(stack)).map_err(N::error)?;
+        Ok(Self { net: net.clone(), id, endpoint: endpoint(id), block: Block::default() })
+    }
+
+    pub(crate) fn bind_to(&self, local: SocketAddr) -> io::Result<()> {
+        self.call(|stack, _| stack.udp_bind(self.id, local)).map(drop)
+    }
+
     pub(crate) fn bind_any(net: &N, interface: &str, port: u16) -> io::Result<Self> {
-        let id = net.enter(|stack, _| stack.udp_open()).map_err(N::error)?;
-        let socket = Self { net: net.clone(), id, block: Block::default() };
-        socket.call(|stack, _| stack.udp_bind_any(id, interface, port))?;
+        let socket = Self::open(net, Endpoint::Udp, Stack::udp_open)?;
+        socket.call(|stack, _| stack.udp_bind_any(socket.id, interface, port))?;
         Ok(socket)
     }
 
     pub(crate) const fn endpoint(&self) -> Endpoint {
-        Endpoint::Udp(self.id)
+        self.endpoint
     }
 
     pub(crate) const fn net(&self) -> &N {
@@ -57,21 +77,38 @@ impl<N: Net> Udp<N> {
         self.call(|stack, _| stack.udp_connect(self.id, remote))
     }
 
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        self.call(|stack, _| stack.udp_disconnect(self.id))
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.call(|stack, now| stack.udp_shutdown(now, self.id, crate::shutdown_of(how)))
+    }
+
     pub(crate) fn send(&self, payload: &[u8], destination: Option<SocketAddr>) -> io::Result<usize> {
-        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination, source: None };
+        self.send_info(payload, destination, SendInfo::default())
+    }
+
+    pub(crate) fn send_info(
+        &self,
+        payload: &[u8],
+        destination: Option<SocketAddr>,
+        info: SendInfo,
+    ) -> io::Result<usize> {
+        let send = UdpSend { payload: self.block.copy(payload), destination, info, ..UdpSend::default() };
         self.call(|stack, now| stack.udp_send(now, self.id, [send]))?;
         Ok(payload.len())
     }
 
     pub(crate) fn send_from(&self, payload: &[u8], from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
         let (destination, source) = (Some(to), Some(from));
-        let send = UdpSend { payload: self.block.copy(payload), segment: None, destination, source };
+        let send = UdpSend { payload: self.block.copy(payload), destination, source, ..UdpSend::default() };
         self.call(|stack, now| stack.udp_send(now, self.id, [send]))?;
         Ok(payload.len())
     }
 
     pub(crate) fn send_train(&self, payload: Bytes, segment: u16, to: Option<SocketAddr>) -> io::Result<()> {
-        let send = UdpSend { payload, segment: Some(segment), destination: to, source: None };
+        let send = UdpSend { payload, segment: Some(segment), destination: to, ..UdpSend::default() };
         self.call(|stack, now| stack.udp_send(now, self.id, [send])).map(drop)
     }
 
@@ -85,7 +122,7 @@ impl<N: Net> Udp<N> {
                 let segment = (part.len() > 1).then_some(len as u16);
                 let payload =
                     if part.len() > 1 { Bytes::from(part.concat()) } else { self.block.copy(part[0]) };
-                trains.push(UdpSend { payload, segment, destination: to, source: None });
+                trains.push(UdpSend { payload, segment, destination: to, ..UdpSend::default() });
                 counts.push(part.len());
             }
         }
@@ -101,6 +138,17 @@ impl<N: Net> Udp<N> {
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
         let datagram = self.call(|stack, _| stack.udp_peek(self.id))?;
         Ok(copied(&datagram, buffer))
+    }
+
+    pub(crate) fn receive_train(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, Meta)> {
+        let datagram = self.call(|stack, _| stack.udp_receive(self.id, true))?;
+        let segment = datagram.segment.map_or_else(|| datagram.payload.len(), usize::from);
+        let (len, meta) = copied(&datagram, buffer);
+        Ok((len, segment, meta))
+    }
+
+    pub(crate) fn receive_error(&self) -> io::Result<QueuedError> {
+        self.call(|stack, _| stack.udp_receive_error(self.id))
     }
 
     pub(crate) fn receive_trains(&self, out: &mut Vec<Train>, limit: usize) -> io::Result<usize> {
@@ -126,6 +174,17 @@ impl<N: Net> Udp<N> {
         self.call(|stack, _| stack.udp_set_option(self.id, option))
     }
 
+    pub(crate) fn settings(&self) -> io::Result<SocketSettings> {
+        self.call(|stack, _| stack.udp_settings(self.id))
+    }
+
+    pub(crate) fn bind_device(&self, interface: Option<&str>) -> io::Result<()> {
+        self.call(|stack, _| {
+            let index = interface.map_or(Ok(0), |name| stack.interface_index(name).map_err(|_| Errno::NoDev));
+            stack.udp_set_option(self.id, SocketOption::Interface(index?))
+        })
+    }
+
     pub(crate) fn path_mtu(&self) -> io::Result<u32> {
         self.call(|stack, now| stack.path_mtu(now, self.endpoint()))
     }
@@ -136,6 +195,24 @@ impl<N: Net> Udp<N> {
 
     pub(crate) fn readiness(&self) -> Readiness {
         self.net.enter(|stack, _| stack.readiness(self.endpoint()))
+    }
+
+    /// Calls once, and once more after registering if it would block, since readiness may come in between.
+    pub(crate) fn poll_when<R>(
+        &self,
+        cx: &Context<'_>,
+        interest: Interest,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+        self.net.register(self.endpoint, interest, cx.waker());
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            result => Poll::Ready(result),
+        }
     }
 
     pub(crate) fn is_ready(&self, interest: Interest) -> bool {

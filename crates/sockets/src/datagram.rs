@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use rumpnet_stack::{Datagram, buffer::Payload};
+use rumpnet_stack::{Datagram, buffer::Payload, time::Instant};
 
-/// What a receiver may want to know of a datagram beside its bytes (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS).
+/// What a receiver may want to know of a datagram beside its bytes (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMPNS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Who sent it.
@@ -17,6 +17,10 @@ pub struct Meta {
     pub ttl: u8,
     /// Its type of service.
     pub tos: u8,
+    /// Its length in bytes, be it more than the buffer has room for (MSG_TRUNC); of a train, that of all its datagrams.
+    pub len: usize,
+    /// When it came, by the kernel's clock (SO_TIMESTAMPNS).
+    pub received: Instant,
 }
 
 /// One or more datagrams from one sender that arrived as one super-frame; the bytes are shared with the link's buffer.
@@ -71,7 +75,7 @@ impl From<Datagram> for Train {
 
 impl From<&Datagram> for Meta {
     fn from(datagram: &Datagram) -> Self {
-        let Datagram { source, destination, interface, ttl, tos, .. } = *datagram;
-        Self { source, destination, interface, ttl, tos }
+        let Datagram { source, destination, interface, ttl, tos, received, .. } = *datagram;
+        Self { source, destination, interface, ttl, tos, len: datagram.payload.len(), received }
     }
 }

@@ -3,8 +3,8 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Flow, FlowListener, Net, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpSocket, TcpStream,
-    UdpSocket, Wait, WriteHalf, blocking,
+    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, RawSocket, ReadHalf, TcpListener,
+    TcpSocket, TcpStream, UdpSocket, Wait, WriteHalf, blocking,
 };
 
 fn print(
@@ -48,7 +48,9 @@ connected!(Wait: blocking::TcpStream<N>);
 unconnected!(Net: FlowListener<N>, "FlowListener");
 unconnected!(Wait: blocking::FlowListener<N>, "FlowListener");
 unconnected!(Net: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket", UdpSocket<N>, "UdpSocket");
+unconnected!(Net: RawSocket<N>, "RawSocket", IcmpSocket<N>, "IcmpSocket");
 unconnected!(Wait: blocking::TcpListener<N>, "TcpListener", blocking::UdpSocket<N>, "UdpSocket");
+unconnected!(Wait: blocking::RawSocket<N>, "RawSocket", blocking::IcmpSocket<N>, "IcmpSocket");
 
 impl<N: Net> fmt::Debug for Flow<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

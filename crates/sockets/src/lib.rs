@@ -1,16 +1,19 @@
 #![forbid(unsafe_code)]
 //! Socket types over whatever runs a stack: a reactor on a host, or a simulation in virtual time.
 //!
-//! [`Net`] is the handle: it enters the stack and keeps wakers. [`UdpSocket`], [`TcpListener`] and [`TcpStream`] are async and have
-//! the shape of tokio's; those in [`blocking`] have the shape of `std`'s. `rumpnet` and `rumpnet-sim` name their instances of them, so that a
+//! [`Net`] is the handle: it enters the stack and keeps wakers. [`UdpSocket`], [`RawSocket`], [`IcmpSocket`], [`TcpListener`] and [`TcpStream`] are async
+//! and have the shape of tokio's; those in [`blocking`] have the shape of `std`'s. `rumpnet` and `rumpnet-sim` name their instances of them, so that a
 //! program generic over [`Net`] runs in both worlds. There is no runtime, thread or operating system here.
 
 mod addresses;
 mod block;
+#[macro_use]
+mod calls;
 pub mod blocking;
 mod core;
 mod datagram;
 mod debug;
+mod ip;
 mod tcp;
 mod udp;
 mod wakers;
@@ -22,6 +25,7 @@ use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 pub use addresses::ToSocketAddrs;
 pub use datagram::{Meta, Train};
+pub use ip::{IcmpSocket, RawSocket};
 pub use tcp::{
     Flow, FlowListener, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket,
     TcpStream, WriteHalf,
@@ -69,6 +73,15 @@ pub trait Wait: Net {
 pub fn linger<N: Wait>(net: &N, socket: Endpoint, patience: Duration) {
     // Whether all is delivered or patience has ended: the socket is closed now.
     let _either = blocking::wait(net, socket, Interest::Delivered, Some(patience));
+}
+
+/// The stack's word for a direction of shutdown(2).
+const fn shutdown_of(how: std::net::Shutdown) -> rumpnet_stack::Shutdown {
+    match how {
+        std::net::Shutdown::Read => rumpnet_stack::Shutdown::Read,
+        std::net::Shutdown::Write => rumpnet_stack::Shutdown::Write,
+        std::net::Shutdown::Both => rumpnet_stack::Shutdown::Both,
+    }
 }
 
 /// The kind of error that `std` gives for an errno.

@@ -1,7 +1,6 @@
 //! UDP sockets for async code, shaped as tokio's; they need no runtime, only somebody who polls.
 
 use std::{
-    future::poll_fn,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -63,11 +62,6 @@ impl<N: Net> UdpSocket<N> {
         self.when(Interest::Writable, || self.udp.send_from(payload, from, to)).await
     }
 
-    /// Sends a datagram to the connected peer, waiting for room.
-    pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
-        self.when(Interest::Writable, || self.udp.send(payload, None)).await
-    }
-
     /// Sends a train: datagrams of `segment` bytes each, the last one may be shorter, in one super-frame (UDP_SEGMENT).
     ///
     /// The bytes are not copied.
@@ -86,14 +80,10 @@ impl<N: Net> UdpSocket<N> {
         Ok((len, meta.source))
     }
 
-    /// Receives a datagram from the connected peer.
-    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.recv_meta(buffer).await?.0)
-    }
-
-    /// Receives a datagram with all that is known of it.
-    pub async fn recv_meta(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
-        self.when(Interest::Readable, || self.udp.receive(buffer)).await
+    /// Receives a train in one piece (UDP_GRO): the bytes of all its datagrams, how many of them each but the last has, and what is known of
+    /// it. What does not fit into `buffer` is lost.
+    pub async fn recv_train(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, Meta)> {
+        self.when(Interest::Readable, || self.udp.receive_train(buffer)).await
     }
 
     /// Receives up to `limit` trains without copying them, at least one.
@@ -103,7 +93,7 @@ impl<N: Net> UdpSocket<N> {
 
     /// Looks at the next datagram without taking it (MSG_PEEK).
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (len, meta) = self.when(Interest::Readable, || self.udp.peek(buffer)).await?;
+        let (len, meta) = self.peek_meta(buffer).await?;
         Ok((len, meta.source))
     }
 
@@ -118,29 +108,13 @@ impl<N: Net> UdpSocket<N> {
         self.udp.send(payload, Some(to))
     }
 
-    /// Waits until a receive call would not wait.
-    pub async fn readable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_ready(cx, Interest::Readable)).await
-    }
-
-    /// Waits until a send call would not wait.
-    pub async fn writable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_ready(cx, Interest::Writable)).await
-    }
-
-    /// Whether the socket is ready; the task is woken when it is.
-    pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        self.udp.net().register(self.udp.endpoint(), interest, cx.waker());
-        if self.udp.is_ready(interest) { Poll::Ready(Ok(())) } else { Poll::Pending }
-    }
-
     /// Receives into `buffer`; the task is woken when there is something.
     pub fn poll_recv_from(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<(usize, SocketAddr)>> {
-        let (len, meta) = ready!(self.poll_when(cx, Interest::Readable, || self.udp.receive(buffer)))?;
+        let (len, meta) = ready!(self.udp.poll_when(cx, Interest::Readable, || self.udp.receive(buffer)))?;
         Poll::Ready(Ok((len, meta.source)))
     }
 
@@ -151,53 +125,9 @@ impl<N: Net> UdpSocket<N> {
         payload: &[u8],
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        self.poll_when(cx, Interest::Writable, || self.udp.send(payload, Some(to)))
+        self.udp.poll_when(cx, Interest::Writable, || self.udp.send(payload, Some(to)))
     }
 
-    /// The address bound.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.local_addr()
-    }
-
-    /// The connected peer; NotConnected without one.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.peer_addr()
-    }
-
-    /// setsockopt(2).
-    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        self.udp.set_option(option)
-    }
-
-    /// What the path to the connected peer carries, in bytes, as far as it is known (IP_MTU). NotConnected.
-    pub fn path_mtu(&self) -> io::Result<u32> {
-        self.udp.path_mtu()
-    }
-
-    /// Takes the pending error (SO_ERROR).
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.udp.take_error()
-    }
-
-    async fn when<R>(&self, interest: Interest, mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        poll_fn(|cx| self.poll_when(cx, interest, &mut call)).await
-    }
-
-    /// Calls once, and once more after registering if it would block, since readiness may come in between.
-    fn poll_when<R>(
-        &self,
-        cx: &mut Context<'_>,
-        interest: Interest,
-        mut call: impl FnMut() -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
-        }
-        self.udp.net().register(self.udp.endpoint(), interest, cx.waker());
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            result => Poll::Ready(result),
-        }
-    }
+    async_calls!();
+    datagram_calls!();
 }

@@ -15,6 +15,8 @@ pub enum Interest {
     Urgent,
     /// That the peer has acknowledged everything.
     Delivered,
+    /// That an error waits with its cause.
+    QueuedError,
 }
 
 impl Interest {
@@ -26,6 +28,7 @@ impl Interest {
                 Self::Readable => readiness.readable,
                 Self::Writable => readiness.writable,
                 Self::Delivered => readiness.delivered,
+                Self::QueuedError => readiness.queued_errors,
                 Self::Urgent => readiness.urgent || readiness.ended,
             }
     }

@@ -44,7 +44,13 @@ fn main() {
     let to: SocketAddr = stacks[1].udp_bind(receiver, ([10, 0, 0, 2], 9).into()).expect("free");
     let sender = stacks[0].udp_open().expect("room");
     let payload = Bytes::from(vec![7; 64]);
-    let send = || UdpSend { payload: payload.clone(), segment: None, destination: Some(to), source: None };
+    let send = || UdpSend {
+        payload: payload.clone(),
+        segment: None,
+        destination: Some(to),
+        source: None,
+        info: Default::default(),
+    };
     stacks[0].udp_send(Instant::ZERO, sender, [send()]).expect("sent");
     settle(&mut stacks);
     stacks[1].udp_receive(receiver, false).expect("arrived");

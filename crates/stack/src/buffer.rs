@@ -375,6 +375,11 @@ impl Received {
         self.network = self.cursor;
     }
 
+    /// The same packet with its cursor at its network header; shared.
+    pub fn rewound(&self) -> Self {
+        Self { cursor: self.network, ..self.clone() }
+    }
+
     /// The packet from its network header on, as slices; what an ICMP error quotes.
     pub fn from_network(&self) -> impl Iterator<Item = &[u8]> {
         core::iter::once(&self.data[self.network..]).chain(self.more.slices().iter().map(|slice| &slice[..]))

@@ -27,6 +27,10 @@ pub struct Config {
     pub path_mtus: u32,
     /// Sockets.
     pub sockets: u32,
+    /// Raw IP sockets, each of which is asked about each packet of its protocol.
+    pub raw_sockets: u32,
+    /// Echo sessions of ping(8).
+    pub echo_sessions: u32,
     /// Receive buffer of a datagram socket, in bytes of memory (net.inet.udp.recvspace).
     pub udp_receive_bytes: u32,
     /// Send buffer of a datagram socket, in bytes (net.inet.udp.sendspace).
@@ -132,6 +136,8 @@ impl Config {
             neighbor_queue_bytes: 16 * 1024,
             path_mtus: 16,
             sockets: 64,
+            raw_sockets: 16,
+            echo_sessions: 64,
             udp_receive_bytes: 32 * 1024,
             udp_send_bytes: 32 * 1024,
             tcp_receive_bytes: 32 * 1024,
@@ -179,6 +185,8 @@ impl Config {
             neighbor_queue_bytes: 4 * 1024 * 1024,
             path_mtus: 4096,
             sockets: 2_000_000,
+            raw_sockets: 1024,
+            echo_sessions: 1024,
             udp_receive_bytes: 2 * 1024 * 1024,
             udp_send_bytes: 512 * 1024,
             tcp_receive_bytes: 1024 * 1024,
@@ -260,8 +268,8 @@ impl fmt::Display for Config {
         )?;
         writeln!(
             f,
-            "sockets {}, UDP buffers {} bytes in, {} bytes out",
-            self.sockets, self.udp_receive_bytes, self.udp_send_bytes
+            "sockets {}, raw ones {}, echo sessions {}, datagram buffers {} bytes in, {} bytes out",
+            self.sockets, self.raw_sockets, self.echo_sessions, self.udp_receive_bytes, self.udp_send_bytes
         )?;
         writeln!(f, "all socket buffers {} bytes, pressure above {}", self.memory.max, self.memory.pressure)?;
         writeln!(f, "captures {} packets, {} bytes", self.capture_queue, self.capture_bytes)?;

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     endpoint::Endpoint,
     foreign::Foreign,
+    inet::raw::RawProtocols,
     memory::{Memory, MemoryLimits},
     random::Random,
     slab::Key,
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) timers: Wheel<Timer>,
     pub(crate) captures: Captures,
     pub(crate) foreign: Foreign,
+    pub(crate) raw: RawProtocols,
     pub(crate) events: VecDeque<Event>,
     /// How many of the events are notices.
     pub(crate) notices: u32,
@@ -207,6 +209,7 @@ impl Context {
         Self {
             now,
             foreign: Foreign::default(),
+            raw: RawProtocols::new(),
             captures: Captures::new((config.capture_queue, config.capture_bytes)),
             config,
             random,

@@ -7,6 +7,10 @@ use crate::slab::Key;
 pub enum Endpoint {
     /// A UDP socket.
     Udp(Key),
+    /// A raw IP socket.
+    Raw(Key),
+    /// An ICMP socket.
+    Icmp(Key),
     /// A TCP socket.
     Tcp(Key),
 }
@@ -28,4 +32,6 @@ pub struct Readiness {
     pub ended: bool,
     /// The peer has acknowledged all that was sent, and its end.
     pub delivered: bool,
+    /// An error waits with its cause (MSG_ERRQUEUE, POLLERR).
+    pub queued_errors: bool,
 }

@@ -72,9 +72,8 @@ impl Stack {
     #[inline]
     fn receive_frame(&mut self, port: u32, frame: &mut Received) {
         let Self { cx, link, inet, tcp, sockets, .. } = self;
-        if let Some(incoming) = link.receive(cx, port, frame)
-            && let Some(delivery) = inet.receive(cx, link, &incoming, frame)
-        {
+        if let Some(incoming) = link.receive(cx, port, frame) {
+            let delivery = inet.receive(cx, link, &incoming, frame);
             Self::deliver(cx, link, inet, tcp, sockets, delivery, frame);
         }
     }

@@ -25,6 +25,7 @@ mod inet;
 mod intake;
 mod link;
 mod memory;
+mod numbers;
 mod random;
 mod reuse;
 pub mod slab;
@@ -49,7 +50,9 @@ pub use inet::{neighbor, path_mtu::MtuDiscovery, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use memory::MemoryLimits;
 pub use random::Seed;
-pub use socket::{Datagram, SocketId, SocketOption, UdpSend};
+pub use socket::{
+    Datagram, ErrorOrigin, QueuedError, SendInfo, SocketId, SocketOption, SocketSettings, UdpSend,
+};
 
 use buffer::{Frame, Payload, Received};
 use context::{Context, Timer};
@@ -107,7 +110,7 @@ impl Stack {
                 timer => inet.on_timer(cx, link, timer),
             }
             let unreachable = core::mem::take(&mut self.inet.unreachable);
-            self.sockets.on_unreachable(unreachable);
+            self.sockets.on_unreachable(&mut self.cx, unreachable);
             self.tell_undelivered();
         }
         self.leave();
@@ -174,7 +177,9 @@ impl Stack {
     pub fn next_event(&mut self) -> Option<Event> {
         let event = self.cx.events.pop_front()?;
         match event {
-            Event::Socket(Endpoint::Udp(id)) => self.sockets.on_told(id),
+            Event::Socket(Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id)) => {
+                self.sockets.on_told(id);
+            }
             Event::Socket(Endpoint::Tcp(id)) => self.tcp.on_told(id),
             Event::Notice(_) => self.cx.notices -= 1,
             _ => {}
@@ -235,9 +240,8 @@ impl Stack {
                 }
                 break;
             };
-            if let Some(delivery) = inet.receive(cx, link, &incoming, &mut packet) {
-                Self::deliver(cx, link, inet, tcp, sockets, delivery, &mut packet);
-            }
+            let delivery = inet.receive(cx, link, &incoming, &mut packet);
+            Self::deliver(cx, link, inet, tcp, sockets, delivery, &mut packet);
         }
         inet.rearm(cx);
         while let Some(charge) = cx.released.pop() {
@@ -255,25 +259,43 @@ impl Stack {
         inet: &mut Inet,
         tcp: &mut Tcp,
         sockets: &mut Sockets,
-        delivery: Delivery,
+        delivery: Option<Delivery>,
         packet: &mut Received,
     ) {
+        // Raw sockets have their copies first, so that it is known whether anybody wanted the packet.
+        let mut taken = inet.raw_copy.take().is_some_and(|copy| sockets.receive_raw(cx, *copy));
+        let Some(delivery) = delivery else { return };
+        if let Delivery::Error { report, .. } = &delivery {
+            taken |= sockets.on_raw_error(cx, report, packet);
+        }
         match delivery {
             Delivery::Tcp(segment) => tcp.receive(cx, link, inet, &segment, packet),
             Delivery::Error { report, .. } if tcp.on_error(cx, link, inet, &report) => {}
-            delivery => sockets.receive(cx, link, inet, delivery, packet),
+            delivery => sockets.receive(cx, link, inet, delivery, packet, taken),
         }
     }
 }
 
-/// UDP sockets.
+/// Datagram sockets: UDP, raw IP and ICMP. They differ in how they are opened, and in what their payload begins with.
 impl Stack {
     /// socket(2): a UDP socket; ENFILE beyond the limit.
     pub fn udp_open(&mut self) -> Result<SocketId, Errno> {
         self.sockets.open_udp(&self.cx)
     }
 
-    /// bind(2): returns the address bound. EINVAL, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT.
+    /// socket(2): a raw IP socket, which hears every packet of a protocol from now on. EPROTONOSUPPORT for protocol 0, ENFILE beyond the limit of
+    /// sockets, ENOBUFS beyond that of raw ones.
+    pub fn raw_open(&mut self, protocol: u8) -> Result<SocketId, Errno> {
+        self.sockets.open_raw(&mut self.cx, protocol)
+    }
+
+    /// socket(2): an ICMP socket, for echo without privilege; ENFILE beyond the limit.
+    pub fn icmp_open(&mut self) -> Result<SocketId, Errno> {
+        self.sockets.open_icmp(&self.cx)
+    }
+
+    /// bind(2): returns the address bound. EINVAL, EADDRNOTAVAIL, EADDRINUSE, EAFNOSUPPORT. In place of a port an ICMP socket has an identifier, and a
+    /// raw socket nothing.
     pub fn udp_bind(&mut self, id: SocketId, local: SocketAddr) -> Result<SocketAddr, Errno> {
         self.sockets.bind_udp(&mut self.cx, &self.inet, id, local)
     }
@@ -288,6 +310,24 @@ impl Stack {
     /// connect(2). EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, EACCES (a broadcast without SO_BROADCAST).
     pub fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<(), Errno> {
         self.sockets.connect_udp(&mut self.cx, &self.link, &self.inet, id, remote)
+    }
+
+    /// connect(2) to AF_UNSPEC: the socket has no peer any more, and no address but what a bind call named.
+    pub fn udp_disconnect(&mut self, id: SocketId) -> Result<(), Errno> {
+        self.sockets.disconnect_udp(&mut self.cx, id)
+    }
+
+    /// shutdown(2). ENOTCONN without a peer, though it takes effect all the same, as on Linux.
+    pub fn udp_shutdown(&mut self, now: Instant, id: SocketId, how: Shutdown) -> Result<(), Errno> {
+        self.enter(now);
+        let done = self.sockets.shut_down(id, how);
+        self.leave();
+        done
+    }
+
+    /// recvmsg(2) with MSG_ERRQUEUE: the next error with its cause; EAGAIN if there is none.
+    pub fn udp_receive_error(&mut self, id: SocketId) -> Result<QueuedError, Errno> {
+        self.sockets.receive_error(&mut self.cx, id)
     }
 
     /// sendmmsg(2): sends as many as there is room for and returns how many; an error only if the first failed. EAGAIN
@@ -322,7 +362,7 @@ impl Stack {
 
     /// recvfrom(2) with MSG_PEEK.
     pub fn udp_peek(&self, id: SocketId) -> Result<Datagram, Errno> {
-        self.sockets.peek_udp(id)
+        self.sockets.peek_udp(&self.cx, id)
     }
 
     /// close(2).
@@ -337,7 +377,17 @@ impl Stack {
 
     /// setsockopt(2).
     pub fn udp_set_option(&mut self, id: SocketId, option: SocketOption) -> Result<(), Errno> {
-        self.sockets.set_udp_option(&mut self.cx, id, option)
+        self.sockets.set_udp_option(&mut self.cx, &self.link, id, option)
+    }
+
+    /// getsockopt(2): the options in force.
+    pub fn udp_settings(&self, id: SocketId) -> Result<SocketSettings, Errno> {
+        self.sockets.settings(&self.cx, id)
+    }
+
+    /// if_nametoindex(3). ENXIO for an interface that is not there.
+    pub fn interface_index(&self, name: &str) -> Result<u32, Errno> {
+        self.link.interfaces.by_name(name).map(|interface| interface.index)
     }
 
     /// getsockopt(2) of SO_ERROR: takes the pending error.
@@ -350,20 +400,22 @@ impl Stack {
         self.enter(now);
         let Self { cx, link, inet, .. } = self;
         match endpoint {
-            Endpoint::Udp(id) => self.sockets.udp_path_mtu(cx, link, inet, id),
+            Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
+                self.sockets.udp_path_mtu(cx, link, inet, id)
+            }
             Endpoint::Tcp(id) => self.tcp.path_mtu(cx, link, inet, id),
         }
     }
 
     /// getsockopt(2) of IP_MTU_DISCOVER on a UDP socket; a TCP socket's is in [`Self::tcp_settings`].
     pub fn udp_mtu_discovery(&self, id: SocketId) -> Result<MtuDiscovery, Errno> {
-        self.sockets.udp_mtu_discovery(id)
+        self.udp_settings(id).map(|settings| settings.mtu_discovery)
     }
 
     /// poll(2) on one socket.
     pub fn readiness(&self, endpoint: Endpoint) -> Readiness {
         match endpoint {
-            Endpoint::Udp(id) => self.sockets.readiness(id),
+            Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => self.sockets.readiness(id),
             Endpoint::Tcp(id) => self.tcp.readiness(id),
         }
     }

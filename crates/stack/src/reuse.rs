@@ -22,11 +22,19 @@
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::numbers::{self, Numbers};
+
+/// The first of the ports that are given to sockets that name none (IANA's dynamic ports, RFC 6056 section 3.2).
+pub(crate) const FIRST_EPHEMERAL: u16 = 49_152;
+
 /// The two options, in one byte, since every connection has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reuse(u8);
 
 impl Reuse {
+    /// Neither.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self(0);
     const ADDRESS: u8 = 1;
     const PORT: u8 = 2;
 
@@ -73,6 +81,8 @@ struct Use {
 pub(crate) struct Uses {
     /// By port, and by address or for all of them together.
     at: BTreeMap<(u16, Option<IpAddr>), Use>,
+    /// The ports that are taken at each address, or at any.
+    taken: BTreeMap<Option<IpAddr>, Numbers>,
 }
 
 const ALL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -106,7 +116,11 @@ impl Uses {
     /// A socket has an address from now on.
     pub(crate) fn add(&mut self, local: SocketAddr, standing: Standing) {
         for address in [Some(local.ip()), None] {
-            self.at.entry((local.port(), address)).or_default().change(standing, |count| *count += 1);
+            let at = self.at.entry((local.port(), address)).or_default();
+            at.change(standing, |count| *count += 1);
+            if at.all == 1 {
+                self.taken.entry(address).or_default().insert(local.port());
+            }
         }
     }
 
@@ -114,13 +128,32 @@ impl Uses {
     pub(crate) fn remove(&mut self, local: SocketAddr, standing: Standing) {
         for address in [Some(local.ip()), None] {
             let place = (local.port(), address);
-            if let Some(at) = self.at.get_mut(&place) {
-                at.change(standing, |count| *count -= 1);
-                if at.all == 0 {
-                    self.at.remove(&place);
-                }
+            let Some(at) = self.at.get_mut(&place) else { continue };
+            at.change(standing, |count| *count -= 1);
+            if at.all == 0 {
+                self.at.remove(&place);
+                self.leave(local.port(), address);
             }
         }
+    }
+
+    fn leave(&mut self, port: u16, address: Option<IpAddr>) {
+        if let Some(taken) = self.taken.get_mut(&address) {
+            taken.remove(port);
+            if taken.is_empty() {
+                self.taken.remove(&address);
+            }
+        }
+    }
+
+    /// The ports that nobody can be bound to beside an address.
+    pub(crate) fn taken_beside(&self, address: IpAddr) -> impl Iterator<Item = &Numbers> + Clone {
+        places(address).into_iter().filter_map(|address| self.taken.get(&address))
+    }
+
+    /// A port that nobody has at an address, whatever his options, from a random place on (RFC 6056 section 3.3.1).
+    pub(crate) fn next_free(&self, address: IpAddr, first: u16) -> Option<u16> {
+        numbers::next_free(self.taken_beside(address), FIRST_EPHEMERAL, first)
     }
 
     /// Whether a socket with these options may be bound to an address.
@@ -134,9 +167,13 @@ impl Uses {
     }
 
     fn colliding(&self, local: SocketAddr) -> impl Iterator<Item = &Use> {
-        let places = if local.ip().is_unspecified() { [None; 2] } else { [Some(local.ip()), Some(ALL)] };
-        places.into_iter().filter_map(move |address| self.at.get(&(local.port(), address)))
+        places(local.ip()).into_iter().filter_map(move |address| self.at.get(&(local.port(), address)))
     }
+}
+
+/// Where those are that collide with an address.
+fn places(address: IpAddr) -> [Option<IpAddr>; 2] {
+    if address.is_unspecified() { [None; 2] } else { [Some(address), Some(ALL)] }
 }
 
 #[cfg(test)]
@@ -162,7 +199,7 @@ mod tests {
         uses.add(at(first.0), first.1);
         let permitted = uses.permits(at(second.0), second.1);
         uses.remove(at(first.0), first.1);
-        assert!(uses.at.is_empty(), "nothing is left of it");
+        assert!(uses.at.is_empty() && uses.taken.is_empty(), "nothing is left of it");
         permitted
     }
 

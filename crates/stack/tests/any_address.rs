@@ -338,6 +338,7 @@ fn a_datagram_to_any_address_is_heard_and_answered_from_there() {
         segment: None,
         destination: Some(asked.source),
         source,
+        info: Default::default(),
     };
     let now = outside.now;
     for nobodys in [None, Some(([255; 4], 53).into()), Some((FAR, 0).into())] {

@@ -120,7 +120,7 @@ fn an_interface_that_is_pulled_out_has_no_carrier_and_neither_sends_nor_hears() 
     let socket = stack.udp_open().expect("room");
     let payload = vec![7; 9].into();
     let to = Some(([10, 0, 0, 2], 9).into());
-    let send = UdpSend { payload, segment: None, destination: to, source: None };
+    let send = UdpSend { payload, segment: None, destination: to, source: None, info: Default::default() };
     let _refused = stack.udp_send(NOW, socket, [send]);
     assert!(stack.next_frame(port).is_none(), "nothing leaves");
     assert!(stack.drops(DropReason::LinkNoCarrier) >= 1);

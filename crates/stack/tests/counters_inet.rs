@@ -324,6 +324,7 @@ fn a_packet_too_large_is_cut_or_refused() {
         segment: Some(2000),
         destination: Some((THEIRS, 9).into()),
         source: None,
+        info: Default::default(),
     };
     assert_eq!(outside.stack.udp_send(outside.now, socket, [train]), Err(Errno::MsgSize));
     outside.raises(&[], &[DropReason::Ipv4MessageSize]);

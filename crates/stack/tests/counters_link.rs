@@ -152,7 +152,13 @@ fn a_loopback_that_is_full_drops_and_says_so() {
     let mut outside = Outside::new();
     let socket = outside.udp(9);
     let to = Some((OURS, 10).into());
-    let send = || UdpSend { payload: vec![7; 1].into(), segment: None, destination: to, source: None };
+    let send = || UdpSend {
+        payload: vec![7; 1].into(),
+        segment: None,
+        destination: to,
+        source: None,
+        info: Default::default(),
+    };
     let sent = outside.stack.udp_send(outside.now, socket, (0..1025).map(|_| send()));
     assert_eq!(sent, Ok(1024), "as many as the queue holds");
     assert_eq!(outside.stack.drops(DropReason::LoopbackQueueFull), 1);
@@ -171,6 +177,7 @@ fn software_does_what_the_far_end_cannot() {
         segment: Some(2),
         destination: Some((THEIRS, 9).into()),
         source: None,
+        info: Default::default(),
     };
     outside.stack.udp_send(outside.now, socket, [train]).expect("sent");
     assert_eq!(outside.sent().len(), 3);

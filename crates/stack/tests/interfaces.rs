@@ -71,6 +71,7 @@ fn a_super_frame_counts_as_the_packets_it_stands_for() {
         segment: Some(400),
         destination: Some((THEIRS, 9).into()),
         source: None,
+        info: Default::default(),
     };
     let socket = outside.udp(10);
     outside.stack.udp_send(outside.now, socket, [send]).expect("sent");

@@ -106,7 +106,13 @@ fn an_echo_to_ourselves_stays_inside() {
 }
 
 fn datagrams(payload: &'static [u8], segment: Option<u16>, to: std::net::SocketAddr) -> [UdpSend; 1] {
-    [UdpSend { payload: bytes::Bytes::from_static(payload), segment, destination: Some(to), source: None }]
+    [UdpSend {
+        payload: bytes::Bytes::from_static(payload),
+        segment,
+        destination: Some(to),
+        source: None,
+        info: Default::default(),
+    }]
 }
 
 #[test]
@@ -170,8 +176,13 @@ fn a_connected_socket_hears_that_nobody_listens() {
     let mut pair = Pair::new(Offloads::ALL);
     let socket = pair.stacks[0].udp_open().expect("room");
     pair.stacks[0].udp_connect(socket, (address(2), 7).into()).expect("a route");
-    let send =
-        UdpSend { payload: bytes::Bytes::from_static(b"x"), segment: None, destination: None, source: None };
+    let send = UdpSend {
+        payload: bytes::Bytes::from_static(b"x"),
+        segment: None,
+        destination: None,
+        source: None,
+        info: Default::default(),
+    };
     pair.stacks[0].udp_send(pair.now, socket, [send]).expect("sent");
     pair.settle();
     assert_eq!(pair.stacks[1].drops(DropReason::UdpNoSocket), 1);

@@ -85,6 +85,7 @@ fn a_connected_socket_can_ask_what_its_path_carries_and_learns_of_an_error() {
     let ours = ipv4::Header { source: OURS, destination: THEIRS, ..header(Protocol::UDP, 808) };
     let quote = packet(ours, &[&datagram.to_bytes()[..], &[7; 800]].concat());
     // Where fragments leave it is no error of the socket's.
+    set(&mut outside, socket, MtuDiscovery::Dont);
     refuse(&mut outside, &quote, 800);
     assert_eq!(path_mtu(&mut outside, socket), Ok(800));
     assert_eq!(outside.stack.udp_take_error(socket), Ok(None));

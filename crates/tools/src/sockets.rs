@@ -16,6 +16,8 @@ use crate::{
 pub(crate) struct Wanted {
     pub(crate) udp: bool,
     pub(crate) tcp: bool,
+    /// Those of IP and ICMP.
+    pub(crate) raw: bool,
     /// Those that wait for peers.
     pub(crate) waiting: bool,
     /// Those that have one.
@@ -44,6 +46,9 @@ pub(crate) struct Sockets {
 #[derive(Serialize)]
 struct Socket {
     transport: &'static str,
+    /// The IP protocol of a raw socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<u8>,
     local: Option<SocketAddr>,
     remote: Option<SocketAddr>,
     state: Option<&'static str>,
@@ -85,6 +90,7 @@ impl Wanted {
         let transport = match report.transport {
             Transport::Udp => self.udp,
             Transport::Tcp => self.tcp,
+            Transport::Icmp | Transport::Raw(_) => self.raw,
         };
         let ended = report.state == Some(TcpState::TimeWait);
         transport
@@ -119,6 +125,13 @@ impl From<SocketReport> for Socket {
             transport: match report.transport {
                 Transport::Udp => "udp",
                 Transport::Tcp => "tcp",
+                // As NetBSD's netstat names them.
+                Transport::Icmp | Transport::Raw(1) => "icmp",
+                Transport::Raw(_) => "raw",
+            },
+            protocol: match report.transport {
+                Transport::Raw(protocol) => Some(protocol),
+                _ => None,
             },
             local: report.local,
             remote: report.remote,

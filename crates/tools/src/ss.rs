@@ -17,16 +17,19 @@ pub(crate) fn command() -> Command {
         .arg(letter("l", "Only those that wait for peers").conflicts_with("a"))
         .arg(letter("t", "Only TCP"))
         .arg(letter("u", "Only UDP"))
+        .arg(letter("w", "Only raw IP and ICMP"))
         .arg(letter("i", "What a connection knows of its path"))
         .arg(letter("n", "Accepted for compatibility: addresses are always shown as numbers"))
 }
 
 pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result<Status, Failure> {
     let matches = parse(command(), words)?;
-    let (tcp, udp) = (matches.get_flag("t"), matches.get_flag("u"));
+    let [tcp, udp, raw] = ["t", "u", "w"].map(|letter| matches.get_flag(letter));
+    let all = !(tcp || udp || raw);
     let wanted = Wanted {
-        tcp: tcp || !udp,
-        udp: udp || !tcp,
+        tcp: tcp || all,
+        udp: udp || all,
+        raw: raw || all,
         waiting: matches.get_flag("a") || matches.get_flag("l"),
         connected: !matches.get_flag("l"),
         ended: matches.get_flag("a"),

@@ -26,7 +26,7 @@ impl World {
         let sent = self.stack.udp_send(
             self.now,
             id,
-            [UdpSend { payload, segment: None, destination, source: None }],
+            [UdpSend { payload, segment: None, destination, source: None, info: Default::default() }],
         );
         self.settle();
         sent?;

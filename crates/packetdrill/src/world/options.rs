@@ -244,7 +244,7 @@ impl World {
             Endpoint::Udp(id) if (level, name) == (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => {
                 return number(mtu_discovery_number(self.stack.udp_mtu_discovery(id)?));
             }
-            Endpoint::Udp(_) => return Err(NO_SUCH_OPTION),
+            _ => return Err(NO_SUCH_OPTION),
         };
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) {
             let state = if listening { TcpState::Listen } else { TcpState::Closed };
@@ -301,7 +301,7 @@ impl World {
     fn take_error(&mut self, endpoint: Endpoint) -> Answer<i32> {
         let error = match endpoint {
             Endpoint::Tcp(id) => self.stack.tcp_take_error(id)?,
-            Endpoint::Udp(id) => self.stack.udp_take_error(id)?,
+            Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => self.stack.udp_take_error(id)?,
         };
         Ok(error.map_or(0, |error| Refusal::from(error).0))
     }

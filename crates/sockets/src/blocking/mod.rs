@@ -3,11 +3,13 @@
 #[macro_use]
 mod mode;
 mod flow_listener;
+mod ip;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
 
 pub use flow_listener::FlowListener;
+pub use ip::{IcmpSocket, RawSocket};
 pub(crate) use mode::wait;
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;

@@ -52,7 +52,7 @@ impl Mode {
 
     const fn timeout_of(&self, interest: Interest) -> &AtomicU64 {
         match interest {
-            Interest::Readable | Interest::Urgent => &self.read_timeout,
+            Interest::Readable | Interest::Urgent | Interest::QueuedError => &self.read_timeout,
             Interest::Writable | Interest::Delivered => &self.write_timeout,
         }
     }

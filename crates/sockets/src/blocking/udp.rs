@@ -59,11 +59,6 @@ impl<N: Wait> UdpSocket<N> {
         self.when(Interest::Writable, || self.udp.send_from(payload, from, to))
     }
 
-    /// Sends a datagram to the connected peer.
-    pub fn send(&self, payload: &[u8]) -> io::Result<usize> {
-        self.when(Interest::Writable, || self.udp.send(payload, None))
-    }
-
     /// Sends a train: datagrams of `segment` bytes each, the last one may be shorter, in one super-frame (UDP_SEGMENT).
     ///
     /// The bytes are not copied.
@@ -82,14 +77,10 @@ impl<N: Wait> UdpSocket<N> {
         Ok((len, meta.source))
     }
 
-    /// Receives a datagram from the connected peer.
-    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.recv_meta(buffer)?.0)
-    }
-
-    /// Receives a datagram with all that is known of it.
-    pub fn recv_meta(&self, buffer: &mut [u8]) -> io::Result<(usize, Meta)> {
-        self.when(Interest::Readable, || self.udp.receive(buffer))
+    /// Receives a train in one piece (UDP_GRO): the bytes of all its datagrams, how many of them each but the last has, and what is known of
+    /// it. What does not fit into `buffer` is lost.
+    pub fn recv_train(&self, buffer: &mut [u8]) -> io::Result<(usize, usize, Meta)> {
+        self.when(Interest::Readable, || self.udp.receive_train(buffer))
     }
 
     /// Receives up to `limit` trains without copying them, at least one.
@@ -99,27 +90,9 @@ impl<N: Wait> UdpSocket<N> {
 
     /// Looks at the next datagram without taking it (MSG_PEEK).
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (len, meta) = self.when(Interest::Readable, || self.udp.peek(buffer))?;
+        let (len, meta) = self.peek_meta(buffer)?;
         Ok((len, meta.source))
     }
-
-    /// The address bound.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.local_addr()
-    }
-
-    /// The connected peer; NotConnected without one.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.udp.peer_addr()
-    }
-
-    /// Whether calls answer WouldBlock instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.mode.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    waiting_options!();
 
     /// Whether broadcasts may be sent (SO_BROADCAST).
     pub fn set_broadcast(&self, may: bool) -> io::Result<()> {
@@ -132,22 +105,6 @@ impl<N: Wait> UdpSocket<N> {
         self.set_option(SocketOption::Ttl(ttl))
     }
 
-    /// setsockopt(2).
-    pub fn set_option(&self, option: SocketOption) -> io::Result<()> {
-        self.udp.set_option(option)
-    }
-
-    /// What the path to the connected peer carries, in bytes, as far as it is known (IP_MTU). NotConnected.
-    pub fn path_mtu(&self) -> io::Result<u32> {
-        self.udp.path_mtu()
-    }
-
-    /// Takes the pending error (SO_ERROR).
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.udp.take_error()
-    }
-
-    fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.mode.when(self.udp.net(), self.udp.endpoint(), interest, call)
-    }
+    waiting_calls!();
+    datagram_calls!();
 }

@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::{Shutdown as How, SocketAddr},
+    net::{Shutdown, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
 };
@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_stack::{
-    Endpoint, Flow, Readiness, SendMode, Shutdown, SocketId, Stack, TcpInfo, TcpOption, TcpSettings,
-    buffer::Payload, time::Instant,
+    Endpoint, Flow, Readiness, SendMode, SocketId, Stack, TcpInfo, TcpOption, TcpSettings, buffer::Payload,
+    time::Instant,
 };
 
 use crate::{
@@ -65,7 +65,7 @@ impl<N: Net> Tcp<N> {
         }
         let span = self.net.enter(|stack, _| stack.tcp_linger(self.id));
         if let Some(span) = span
-            && self.shut_down(How::Write).is_ok()
+            && self.shut_down(Shutdown::Write).is_ok()
         {
             self.net.linger(self.endpoint(), span.into());
         }
@@ -240,13 +240,8 @@ impl<N: Net> Tcp<N> {
         self.call(|stack, _| stack.tcp_urgent_ahead(self.id))
     }
 
-    pub(crate) fn shut_down(&self, how: How) -> io::Result<()> {
-        let how = match how {
-            How::Read => Shutdown::Read,
-            How::Write => Shutdown::Write,
-            How::Both => Shutdown::Both,
-        };
-        self.call(|stack, now| stack.tcp_shutdown(now, self.id, how))
+    pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_shutdown(now, self.id, crate::shutdown_of(how)))
     }
 
     fn addresses(&self) -> io::Result<(Option<SocketAddr>, Option<SocketAddr>)> {

@@ -12,7 +12,7 @@ use crate::Stack;
 const PLACES_AT_ONCE: u32 = 4096;
 
 impl Stack {
-    /// A page of sockets: UDP first, then TCP, each in the order of their places. It may hold few, or none, and still not be the last.
+    /// A page of sockets: those of datagrams first, then TCP, each in the order of their places. It may hold few, or none, and still not be the last.
     pub(super) fn sockets_page(&self, after: Option<(Transport, u32)>) -> Reply {
         let (first, place) =
             after.map_or((Transport::Udp, 0), |(transport, place)| (transport, place.saturating_add(1)));
@@ -37,8 +37,8 @@ impl Stack {
 
     const fn socket_places(&self, transport: Transport) -> u32 {
         match transport {
-            Transport::Udp => self.sockets.places(),
             Transport::Tcp => self.tcp.places(),
+            Transport::Udp | Transport::Icmp | Transport::Raw(_) => self.sockets.places(),
         }
     }
 
@@ -52,8 +52,8 @@ impl Stack {
         let mut last = None;
         for place in places {
             let report = match transport {
-                Transport::Udp => self.sockets.report_at(place),
                 Transport::Tcp => self.tcp.report_at(self.cx.now, place),
+                Transport::Udp | Transport::Icmp | Transport::Raw(_) => self.sockets.report_at(place),
             };
             let Some(report) = report else { continue };
             if page.len() == PAGE {

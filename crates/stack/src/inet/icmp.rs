@@ -14,7 +14,7 @@ use rumpnet_wire::{
 };
 
 use super::{
-    Delivery, Inet,
+    Delivery, Inet, Unclaimed,
     ipv4::{Audience, Outgoing},
     options::{options_of_answer, time_of_day},
     route::reason_of,
@@ -183,7 +183,10 @@ impl Inet {
                     None => DropReason::IcmpNoSocket,
                 }
             }
-            _ => DropReason::IcmpUnknownType,
+            _ => {
+                let reason = DropReason::IcmpUnknownType;
+                return Some(Delivery::Unclaimed(Unclaimed { interface, audience, reason }));
+            }
         };
         cx.drop_received(interface, refused, packet);
         None

@@ -14,7 +14,7 @@ use rumpnet_wire::{
 };
 
 use super::{
-    Delivery, Inet,
+    Delivery, Inet, Unclaimed,
     fragment::{self, GivenUp, Input},
     icmp::ErrorKind,
     options::determine_option_fault,
@@ -180,6 +180,9 @@ impl Inet {
     ) -> Option<Delivery> {
         let foreign = audience == Audience::Foreign;
         cx.count(if foreign { Counter::IpForeign } else { Counter::IpDelivered });
+        if !foreign {
+            self.offer_raw(cx, interface, header, packet);
+        }
         packet.advance(header.header_len());
         match header.protocol {
             Protocol::UDP => super::udp::receive(cx, interface, header, packet, audience),
@@ -192,15 +195,30 @@ impl Inet {
                 None
             }
             _ => {
-                cx.drop_received(interface, DropReason::Ipv4UnknownProtocol, packet);
-                if let Some(statistics) = cx.statistics.interface_mut(interface) {
-                    statistics.counters.unknown_protocol += 1;
-                }
-                if audience == Audience::Us {
-                    self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, packet);
-                }
-                None
+                let reason = DropReason::Ipv4UnknownProtocol;
+                Some(Delivery::Unclaimed(Unclaimed { interface, audience, reason }))
             }
+        }
+    }
+
+    /// Nobody wants a packet: it is counted, and its sender told if nobody here speaks its protocol.
+    pub(crate) fn refuse_unclaimed(
+        &mut self,
+        cx: &mut Context,
+        link: &mut Link,
+        unclaimed: Unclaimed,
+        packet: &Received,
+    ) {
+        let Unclaimed { interface, audience, reason } = unclaimed;
+        cx.drop_received(interface, reason, packet);
+        if reason != DropReason::Ipv4UnknownProtocol {
+            return;
+        }
+        if let Some(statistics) = cx.statistics.interface_mut(interface) {
+            statistics.counters.unknown_protocol += 1;
+        }
+        if audience == Audience::Us {
+            self.send_icmp_error(cx, link, ErrorKind::ProtocolUnreachable, packet);
         }
     }
 

@@ -16,14 +16,17 @@ pub mod neighbor;
 mod options;
 pub(crate) mod path_mtu;
 pub mod prefix;
+pub(crate) mod raw;
 mod redirect;
 pub(crate) mod route;
 pub(crate) mod tcp;
 pub(crate) mod udp;
+pub(crate) mod via;
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use rumpnet_proto::DropReason;
 use rumpnet_wire::ethernet::EtherType;
 
 use crate::{
@@ -54,6 +57,8 @@ pub(crate) struct Inet {
     pub(crate) unreachable: Vec<Key>,
     /// Segments of TCP that such a neighbour did not get.
     pub(crate) undelivered: Vec<icmp::Offender>,
+    /// The packet that was just taken, if raw sockets may want a copy of it.
+    pub(crate) raw_copy: Option<alloc::boxed::Box<raw::RawCopy>>,
     neighbor_timer: Option<TimerId>,
     fragment_timer: Option<TimerId>,
     redirect_timer: Option<TimerId>,
@@ -84,6 +89,16 @@ pub(crate) enum Delivery {
     EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, interface: u32 },
     /// An ICMP error about a packet that we sent.
     Error { report: icmp::ErrorReport, interface: u32 },
+    /// A packet that nobody wants, unless a raw socket has taken its copy.
+    Unclaimed(Unclaimed),
+}
+
+/// What becomes of a packet that nobody wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unclaimed {
+    pub(crate) interface: u32,
+    pub(crate) audience: ipv4::Audience,
+    pub(crate) reason: DropReason,
 }
 
 impl Inet {
@@ -110,6 +125,7 @@ impl Inet {
             redirects: redirect::Redirects::default(),
             unreachable: Vec::new(),
             undelivered: Vec::new(),
+            raw_copy: None,
             neighbor_timer: None,
             fragment_timer: None,
             redirect_timer: None,

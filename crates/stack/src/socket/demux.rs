@@ -1,7 +1,8 @@
 //! Which datagram socket a packet is for: connected, then bound to the address, then bound to the port alone, then one that hears any
 //! address.
 //!
-//! Each step is one look-up in a hash table, whatever the number of sockets.
+//! Each step is one look-up in a hash table, or two if there are sockets bound to an interface (SO_BINDTODEVICE), whatever the number of sockets; those
+//! of the interface are asked first.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::{
@@ -12,13 +13,19 @@ use core::{
 use hashbrown::HashMap;
 
 use super::SocketId;
-use crate::random::{Random, TableHasher};
+use crate::{
+    link::NO_INTERFACE,
+    random::{Random, TableHasher},
+};
 
 /// The tables.
 pub(super) struct Demux {
-    connected: HashMap<(SocketAddr, SocketAddr), SocketId, TableHasher>,
-    /// The sockets at each local address that hear everybody, in the order in which they came, and whether they share what comes.
-    bound: HashMap<SocketAddr, Vec<(SocketId, bool)>, TableHasher>,
+    /// By both addresses, and by the interface or 0 for all.
+    connected: HashMap<(SocketAddr, SocketAddr, u32), SocketId, TableHasher>,
+    /// The sockets at each local address, and interface or 0, that hear everybody, in the order in which they came, and whether they share what comes.
+    bound: HashMap<(SocketAddr, u32), Vec<(SocketId, bool)>, TableHasher>,
+    /// How many are bound to an interface.
+    at_interfaces: u32,
     /// Sockets that hear any address, by interface and port; those of port 0 hear any port.
     any: BTreeMap<(u32, u16), SocketId>,
 }
@@ -28,6 +35,7 @@ impl Demux {
         Self {
             connected: HashMap::with_hasher(random.table_hasher()),
             bound: HashMap::with_hasher(random.table_hasher()),
+            at_interfaces: 0,
             any: BTreeMap::new(),
         }
     }
@@ -39,15 +47,21 @@ impl Demux {
         remote: SocketAddr,
         (interface, foreign): (u32, bool),
     ) -> Option<SocketId> {
-        self.find_connected(local, remote)
-            .or_else(|| self.find_bound(local, (local, remote)))
-            .or_else(|| if foreign { None } else { self.find_bound(any(local), (local, remote)) })
+        self.find_connected(local, remote, interface)
+            .or_else(|| self.find_bound(local, interface, (local, remote)))
+            .or_else(|| if foreign { None } else { self.find_bound(any(local), interface, (local, remote)) })
             .or_else(|| self.find_any(interface, local.port()))
     }
 
+    /// The places of sockets that hear an interface.
+    fn places(&self, interface: u32) -> impl Iterator<Item = u32> {
+        let own = (self.at_interfaces > 0 && interface != NO_INTERFACE).then_some(interface);
+        own.into_iter().chain([NO_INTERFACE])
+    }
+
     /// The one bound to an address; of several the last, unless they share by the hash of the flow.
-    fn find_bound(&self, at: SocketAddr, flow: (SocketAddr, SocketAddr)) -> Option<SocketId> {
-        let group = self.bound.get(&at)?;
+    fn find_bound(&self, at: SocketAddr, interface: u32, flow: (SocketAddr, SocketAddr)) -> Option<SocketId> {
+        let group = self.places(interface).find_map(|place| self.bound.get(&(at, place)))?;
         match group[..] {
             [(only, _)] => Some(only),
             [.., (_, true)] => {
@@ -59,8 +73,11 @@ impl Demux {
     }
 
     /// All that are bound to a group or a broadcast address, or to all addresses; else the one that hears any.
-    pub(super) fn find_all(&self, local: SocketAddr, interface: u32) -> Vec<SocketId> {
-        let bound = [local, any(local)].into_iter().filter_map(|at| self.bound.get(&at)).flatten();
+    pub(super) fn find_all(&self, local: SocketAddr, _remote: SocketAddr, interface: u32) -> Vec<SocketId> {
+        let groups = [local, any(local)]
+            .into_iter()
+            .flat_map(|at| self.places(interface).map(move |place| (at, place)));
+        let bound = groups.filter_map(|key| self.bound.get(&key)).flatten();
         let mut all: Vec<_> = bound.map(|(id, _)| *id).collect();
         if all.is_empty() {
             all.extend(self.find_any(interface, local.port()));
@@ -93,32 +110,50 @@ impl Demux {
         self.any.range((interface, 0)..=(interface, u16::MAX)).next().map(|(_, id)| *id)
     }
 
-    pub(super) fn find_connected(&self, local: SocketAddr, remote: SocketAddr) -> Option<SocketId> {
-        if self.connected.is_empty() { None } else { self.connected.get(&(local, remote)).copied() }
+    pub(super) fn find_connected(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        interface: u32,
+    ) -> Option<SocketId> {
+        if self.connected.is_empty() {
+            return None;
+        }
+        self.places(interface).find_map(|place| self.connected.get(&(local, remote, place)).copied())
     }
 
     /// Lets a socket hear everybody at an address, alone, or in place of those before it, or sharing with them.
-    pub(super) fn bind(&mut self, local: SocketAddr, id: SocketId, shares: bool) {
-        self.bound.entry(local).or_default().push((id, shares));
+    pub(super) fn bind(&mut self, local: SocketAddr, interface: u32, id: SocketId, shares: bool) {
+        self.at_interfaces += u32::from(interface != NO_INTERFACE);
+        self.bound.entry((local, interface)).or_default().push((id, shares));
     }
 
     /// A socket hears nothing any more at an address where it heard everybody, or a peer.
-    pub(super) fn unbind(&mut self, local: SocketAddr, remote: Option<SocketAddr>, id: SocketId) {
+    pub(super) fn unbind(
+        &mut self,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+        interface: u32,
+        id: SocketId,
+    ) {
+        self.at_interfaces -= u32::from(interface != NO_INTERFACE);
         if let Some(remote) = remote {
-            if self.connected.get(&(local, remote)) == Some(&id) {
-                self.connected.remove(&(local, remote));
+            let pair = (local, remote, interface);
+            if self.connected.get(&pair) == Some(&id) {
+                self.connected.remove(&pair);
             }
-        } else if let Some(group) = self.bound.get_mut(&local) {
+        } else if let Some(group) = self.bound.get_mut(&(local, interface)) {
             group.retain(|(other, _)| *other != id);
             if group.is_empty() {
-                self.bound.remove(&local);
+                self.bound.remove(&(local, interface));
             }
         }
     }
 
     /// Lets a socket hear its peer alone; of several with one peer the last does.
-    pub(super) fn connect(&mut self, local: SocketAddr, remote: SocketAddr, id: SocketId) {
-        self.connected.insert((local, remote), id);
+    pub(super) fn connect(&mut self, local: SocketAddr, remote: SocketAddr, interface: u32, id: SocketId) {
+        self.at_interfaces += u32::from(interface != NO_INTERFACE);
+        self.connected.insert((local, remote, interface), id);
     }
 }
 

@@ -12,6 +12,7 @@ use rumpnet_wire::icmpv4::Message;
 
 use crate::{
     buffer::Received,
+    config::Config,
     context::{Context, Event},
     inet::{
         Inet,
@@ -19,12 +20,11 @@ use crate::{
         route::reason_of,
     },
     link::{Link, NO_INTERFACE},
+    numbers::{self, Numbers},
     slab::{Key, Slab},
     time::Instant,
 };
 
-/// The most sessions open at once.
-const MAX_SESSIONS: u32 = 1024;
 /// Requests remembered for their replies, and replies kept for the reader.
 const WINDOW: usize = 1024;
 /// The most data in a request, in bytes: what an IPv4 packet holds.
@@ -49,11 +49,27 @@ pub(crate) struct EchoSessions {
     sessions: Slab<Session>,
     /// The session of each identifier in use.
     by_identifier: alloc::collections::BTreeMap<u16, Key>,
+    /// Identifiers in use, those of ICMP sockets among them.
+    pub(super) taken: Numbers,
 }
 
 impl EchoSessions {
-    pub(super) const fn new() -> Self {
-        Self { sessions: Slab::new(MAX_SESSIONS), by_identifier: alloc::collections::BTreeMap::new() }
+    pub(super) fn new(config: &Config) -> Self {
+        let mut taken = Numbers::default();
+        // Many programs take it for none.
+        taken.insert(0);
+        let by_identifier = alloc::collections::BTreeMap::new();
+        Self { sessions: Slab::new(config.echo_sessions), by_identifier, taken }
+    }
+
+    /// Whether a session has an identifier.
+    pub(super) fn has(&self, identifier: u16) -> bool {
+        self.by_identifier.contains_key(&identifier)
+    }
+
+    /// An identifier that nobody has, from a random place on.
+    pub(super) fn next_identifier(&self, first: u16) -> Option<u16> {
+        numbers::next_free(core::iter::once(&self.taken), 0, first)
     }
 
     /// Opens a session; returns it with the address that it sends from.
@@ -76,8 +92,7 @@ impl EchoSessions {
         let path = inet.determine_path(cx, link, options.destination, options.source)?;
         options.source = options.source.or(Some(path.source));
         let first = cx.random.next_u64() as u16;
-        let mut candidates = (0..=u16::MAX).map(|step| first.wrapping_add(step));
-        let identifier = candidates.find(|id| !self.by_identifier.contains_key(id)).ok_or(Errno::NoBufs)?;
+        let identifier = self.next_identifier(first).ok_or(Errno::NoBufs)?;
         let session = Session {
             options,
             identifier,
@@ -87,12 +102,14 @@ impl EchoSessions {
         };
         let key = self.sessions.insert(session).map_err(|_| Errno::NFile)?;
         self.by_identifier.insert(identifier, key);
+        self.taken.insert(identifier);
         Ok((key, path.source))
     }
 
     pub(crate) fn close(&mut self, key: Key) -> Result<(), Errno> {
         let session = self.sessions.remove(key).ok_or(Errno::BadF)?;
         self.by_identifier.remove(&session.identifier);
+        self.taken.remove(session.identifier);
         Ok(())
     }
 

@@ -125,7 +125,13 @@ impl Outside {
         to: Ipv4Addr,
     ) -> Result<usize, rumpnet_proto::Errno> {
         let payload = vec![7; len].into();
-        let send = UdpSend { payload, segment: None, destination: Some((to, 9).into()), source: None };
+        let send = UdpSend {
+            payload,
+            segment: None,
+            destination: Some((to, 9).into()),
+            source: None,
+            info: Default::default(),
+        };
         self.stack.udp_send(self.now, socket, [send])
     }
 

@@ -61,7 +61,8 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
         task.report(&Table::new(vec![task.interface(name, false).await?], bytes, drops))?;
     } else {
         let servers = matches.get_flag("a");
-        let wanted = Wanted { udp: true, tcp: true, waiting: servers, connected: true, ended: true };
+        let wanted =
+            Wanted { udp: true, tcp: true, raw: true, waiting: servers, connected: true, ended: true };
         task.report(&sockets(task, wanted, Layout::Netstat { servers }).await?)?;
     }
     Ok(Status::SUCCESS)

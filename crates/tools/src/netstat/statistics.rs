@@ -18,6 +18,9 @@ const BEGINNINGS: &[(&str, &str)] = &[
     ("Icmp", "icmp"),
     ("Echo", "icmp"),
     ("Ip", "ip"),
+    ("Raw", "ip"),
+    ("Socket", "ip"),
+    ("Ports", "ip"),
     ("Udp", "udp"),
     ("Tcp", "tcp"),
 ];

@@ -132,6 +132,11 @@ impl Routes {
         self.at(*self.table.lookup(address)?)
     }
 
+    /// The route with the longest match of those that are wanted.
+    pub(crate) fn longest(&self, address: IpAddr, wanted: impl Fn(&Route) -> bool) -> Option<&Route> {
+        self.table.matches(address).filter_map(|found| self.at(*found.value)).find(|route| wanted(route))
+    }
+
     /// The same with its destination.
     pub(crate) fn find(&self, address: IpAddr) -> Option<((IpAddr, u8), &Route)> {
         let found = self.table.matches(address).next()?;

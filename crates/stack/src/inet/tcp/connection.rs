@@ -527,6 +527,7 @@ impl Connection {
             urgent: self.has_urgent(),
             ended: self.is_at_end(),
             delivered: self.is_drained(),
+            queued_errors: false,
         }
     }
 

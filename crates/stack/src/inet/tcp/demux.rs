@@ -1,4 +1,4 @@
-//! Finding the connection or the listener of a segment, and ports that are free. Neither depends on how many there are.
+//! Finding the connection or the listener of a segment, which does not depend on how many there are.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::{
@@ -12,10 +12,6 @@ use crate::{
     random::{PeerTableHasher, Random},
     slab::Key,
 };
-
-/// The first of the ports that are given to connections that name none (RFC 6056 section 3.2).
-const FIRST_EPHEMERAL: u16 = 49_152;
-const EPHEMERAL: u16 = 16_384;
 
 /// The local and the remote address of a connection.
 pub(super) type Pair = (SocketAddr, SocketAddr);
@@ -106,12 +102,6 @@ impl Demux {
     pub(super) fn disconnect(&mut self, pair: Pair, key: Key) -> bool {
         let hash = self.hasher.hash_one(pair);
         self.connections.find_entry(hash, |known| *known == key).map(|entry| entry.remove()).is_ok()
-    }
-
-    /// A port for a socket that names none, from a random place on (RFC 6056 section 3.3.2): `is_usable` decides.
-    pub(super) fn ephemeral(random: &mut Random, mut is_usable: impl FnMut(u16) -> bool) -> Option<u16> {
-        let first = random.below(EPHEMERAL.into()) as u16;
-        (0..EPHEMERAL).map(|step| FIRST_EPHEMERAL + (first + step) % EPHEMERAL).find(|port| is_usable(*port))
     }
 }
 

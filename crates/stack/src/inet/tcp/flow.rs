@@ -62,6 +62,7 @@ impl Held {
             closed: ended,
             urgent: false,
             delivered: ended,
+            queued_errors: false,
         }
     }
 }

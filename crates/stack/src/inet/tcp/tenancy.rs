@@ -1,7 +1,7 @@
 //! What a socket has of an address: how it stands in the way of others ([`crate::reuse`]), and whether packets for it are taken though it is not ours
 //! ([`crate::foreign`]). Both are kept by the same rule, from what a socket is.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use rumpnet_wire::ip::Protocol;
 
@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     context::Context,
-    reuse::{Reuse, Standing},
+    random::Random,
+    reuse::{FIRST_EPHEMERAL, Reuse, Standing},
     slab::Key,
 };
 
@@ -54,7 +55,31 @@ impl Socket {
     }
 }
 
+/// The ports that connections get which name none.
+const EPHEMERAL: u16 = u16::MAX - FIRST_EPHEMERAL + 1;
+/// Of those that others have, so many are tried in one call, so that none holds the kernel for long; the next call begins at another place.
+const PORTS_AT_ONCE: u16 = 1024;
+
 impl Tcp {
+    /// A port for a connection to `remote` that names none (RFC 6056 section 3.3.1): one that nobody has at its address, else one that others have who
+    /// have other peers.
+    pub(super) fn determine_port(
+        &self,
+        random: &mut Random,
+        source: IpAddr,
+        remote: SocketAddr,
+    ) -> Option<u16> {
+        let first = random.next_u64() as u16;
+        if let Some(port) = self.uses.next_free(source, first) {
+            return Some(port);
+        }
+        let ports = (0..PORTS_AT_ONCE).map(|step| FIRST_EPHEMERAL + first.wrapping_add(step) % EPHEMERAL);
+        ports.into_iter().find(|port| {
+            let local = SocketAddr::new(source, *port);
+            self.find((local, remote)).is_none() && self.uses.is_free_to_connect(local)
+        })
+    }
+
     /// A socket has its address from now on.
     pub(super) fn move_in(&mut self, cx: &mut Context, key: Key) {
         let Some(tenancy) = self.sockets.value(key).and_then(Socket::tenancy) else { return };

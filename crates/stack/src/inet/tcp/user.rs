@@ -8,7 +8,7 @@ use rumpnet_proto::{Counter, Errno};
 use rumpnet_wire::tcp::{Flags, Options};
 
 use super::{
-    Demux, Limits, Socket, Tcp,
+    Limits, Socket, Tcp,
     connection::{AckDue, Connection, State},
     emit,
     listen::Listener,
@@ -22,7 +22,6 @@ use crate::{
     foreign::may_be_held,
     inet::{Inet, route::Scope},
     link::Link,
-    reuse::Reuse,
     slab::Key,
     time::{Duration, Instant},
 };
@@ -145,9 +144,9 @@ impl Tcp {
             return Err(Errno::AddrNotAvail);
         }
         let bound = if wanted.port() == 0 {
-            let free = |port| self.uses.permits(SocketAddr::new(wanted.ip(), port), Reuse::default());
-            let port = Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?;
-            SocketAddr::new(wanted.ip(), port)
+            let first = cx.random.next_u64() as u16;
+            let port = self.uses.next_free(wanted.ip(), first).ok_or(Errno::AddrInUse);
+            SocketAddr::new(wanted.ip(), port.inspect_err(|_| cx.count(Counter::PortsExhausted))?)
         } else {
             wanted
         };
@@ -239,11 +238,8 @@ impl Tcp {
         let port = match bound {
             Some(local) => local.port(),
             None => {
-                let free = |port| {
-                    let local = SocketAddr::new(path.source, port);
-                    self.find((local, remote)).is_none() && self.uses.is_free_to_connect(local)
-                };
-                Demux::ephemeral(&mut cx.random, free).ok_or(Errno::AddrNotAvail)?
+                let port = self.determine_port(&mut cx.random, path.source, remote);
+                port.ok_or(Errno::AddrNotAvail).inspect_err(|_| cx.count(Counter::PortsExhausted))?
             }
         };
         let local = SocketAddr::new(path.source, port);

@@ -1,0 +1,92 @@
+//! Raw IP and ICMP sockets for threads.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use rumpnet_stack::{Endpoint, Stack};
+
+use super::mode::Mode;
+use crate::{Interest, Net, Wait, calls::without_port, core::Udp};
+
+/// A raw IP socket whose calls wait in place; [`crate::RawSocket`] says what it is.
+pub struct RawSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+    mode: Arc<Mode>,
+}
+
+/// An ICMP socket whose calls wait in place; [`crate::IcmpSocket`] says what it is.
+pub struct IcmpSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+    mode: Arc<Mode>,
+}
+
+impl<N: Wait> RawSocket<N> {
+    /// socket(2): hears from now on. Protocol 255 hears nothing and sends whole packets. EPROTONOSUPPORT for protocol 0, ENFILE or ENOBUFS beyond a limit.
+    pub fn open(net: &N, protocol: u8) -> io::Result<Self> {
+        let udp = Udp::open(net, Endpoint::Raw, |stack| stack.raw_open(protocol))?;
+        Ok(Self { udp: Arc::new(udp), mode: Arc::default() })
+    }
+
+    /// bind(2): hears what is for this address alone, and sends from it. AddrNotAvailable for what is not the kernel's.
+    pub fn bind(&self, local: IpAddr) -> io::Result<()> {
+        self.udp.bind_to(without_port(local))
+    }
+
+    /// The same socket for async code.
+    pub fn to_async(&self) -> crate::RawSocket<N> {
+        crate::RawSocket::from_core(self.udp.clone())
+    }
+}
+
+impl<N: Wait> IcmpSocket<N> {
+    /// socket(2). ENFILE beyond the limit.
+    pub fn open(net: &N) -> io::Result<Self> {
+        let udp = Udp::open(net, Endpoint::Icmp, Stack::icmp_open)?;
+        Ok(Self { udp: Arc::new(udp), mode: Arc::default() })
+    }
+
+    /// bind(2): the address to send from, and in place of a port the identifier, or 0 for one that is free. AddrInUse, AddrNotAvailable.
+    pub fn bind(&self, local: IpAddr, identifier: u16) -> io::Result<()> {
+        self.udp.bind_to(SocketAddr::new(local, identifier))
+    }
+
+    /// The same socket for async code.
+    pub fn to_async(&self) -> crate::IcmpSocket<N> {
+        crate::IcmpSocket::from_core(self.udp.clone())
+    }
+}
+
+macro_rules! ip_sockets {
+    ($($name:ident)*) => {$(
+        impl<N: Wait> $name<N> {
+            /// Another handle on the same socket.
+            pub fn try_clone(&self) -> io::Result<Self> {
+                Ok(Self { udp: self.udp.clone(), mode: self.mode.clone() })
+            }
+
+            /// connect(2): fixes the peer, of whom alone it hears. No packet is sent.
+            pub fn connect(&self, remote: IpAddr) -> io::Result<()> {
+                self.udp.connect(without_port(remote))
+            }
+
+            /// Sends to `to`.
+            pub fn send_to(&self, payload: &[u8], to: IpAddr) -> io::Result<usize> {
+                self.when(Interest::Writable, || self.udp.send(payload, Some(without_port(to))))
+            }
+
+            /// Receives, and tells from whom; what does not fit into `buffer` is lost.
+            pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
+                let (len, meta) = self.recv_meta(buffer)?;
+                Ok((len, meta.source.ip()))
+            }
+
+            waiting_calls!();
+            datagram_calls!();
+        }
+    )*};
+}
+
+ip_sockets!(RawSocket IcmpSocket);

@@ -1,0 +1,99 @@
+//! Raw IP and ICMP sockets for async code; those for threads are in [`crate::blocking`].
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use rumpnet_stack::{Endpoint, Stack};
+
+use crate::{Interest, Net, calls::without_port, core::Udp};
+
+/// A raw IP socket (raw(7)): every packet of a protocol to this host, with its IP header, after the kernel has had it.
+///
+/// What is sent gets an IP header, unless [`rumpnet_stack::SocketOption::HeaderIncluded`] says that it has one: of that the length and the checksum are put
+/// right, and the source and the identification if they are 0. Clones are the same socket; it is closed with the last of them.
+pub struct RawSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+}
+
+/// An ICMP socket (icmp(7), SOCK_DGRAM of IPPROTO_ICMP): echo without privilege.
+///
+/// It sends echo requests, from the ICMP header on, and receives the replies to them. The identifier, which it has in place of a port, and the checksum are
+/// written by the kernel. Clones are the same socket; it is closed with the last of them.
+pub struct IcmpSocket<N: Net> {
+    udp: Arc<Udp<N>>,
+}
+
+impl<N: Net> RawSocket<N> {
+    /// socket(2): hears from now on. Protocol 255 hears nothing and sends whole packets. EPROTONOSUPPORT for protocol 0, ENFILE or ENOBUFS beyond a limit.
+    pub fn open(net: &N, protocol: u8) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::open(net, Endpoint::Raw, |stack| stack.raw_open(protocol))?) })
+    }
+
+    /// bind(2): hears what is for this address alone, and sends from it. AddrNotAvailable for what is not the kernel's.
+    pub fn bind(&self, local: IpAddr) -> io::Result<()> {
+        self.udp.bind_to(without_port(local))
+    }
+}
+
+impl<N: Net> IcmpSocket<N> {
+    /// socket(2). ENFILE beyond the limit.
+    pub fn open(net: &N) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(Udp::open(net, Endpoint::Icmp, Stack::icmp_open)?) })
+    }
+
+    /// bind(2): the address to send from, and in place of a port the identifier, or 0 for one that is free. AddrInUse, AddrNotAvailable.
+    pub fn bind(&self, local: IpAddr, identifier: u16) -> io::Result<()> {
+        self.udp.bind_to(SocketAddr::new(local, identifier))
+    }
+}
+
+macro_rules! ip_sockets {
+    ($($name:ident)*) => {$(
+        impl<N: Net> Clone for $name<N> {
+            fn clone(&self) -> Self {
+                Self { udp: self.udp.clone() }
+            }
+        }
+
+        impl<N: Net> $name<N> {
+            pub(crate) const fn from_core(udp: Arc<Udp<N>>) -> Self {
+                Self { udp }
+            }
+
+            /// connect(2): fixes the peer, of whom alone it hears. No packet is sent.
+            pub fn connect(&self, remote: IpAddr) -> io::Result<()> {
+                self.udp.connect(without_port(remote))
+            }
+
+            /// Sends to `to`, waiting for room.
+            pub async fn send_to(&self, payload: &[u8], to: IpAddr) -> io::Result<usize> {
+                self.when(Interest::Writable, || self.udp.send(payload, Some(without_port(to)))).await
+            }
+
+            /// Receives, and tells from whom; what does not fit into `buffer` is lost.
+            pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
+                let (len, meta) = self.recv_meta(buffer).await?;
+                Ok((len, meta.source.ip()))
+            }
+
+            /// Receives if there is something; WouldBlock otherwise.
+            pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, IpAddr)> {
+                let (len, meta) = self.udp.receive(buffer)?;
+                Ok((len, meta.source.ip()))
+            }
+
+            /// Sends if there is room; WouldBlock otherwise.
+            pub fn try_send_to(&self, payload: &[u8], to: IpAddr) -> io::Result<usize> {
+                self.udp.send(payload, Some(without_port(to)))
+            }
+
+            async_calls!();
+            datagram_calls!();
+        }
+    )*};
+}
+
+ip_sockets!(RawSocket IcmpSocket);
