@@ -17,6 +17,7 @@ mod neighbor;
 mod request;
 mod route;
 mod socket;
+pub mod sysctl;
 pub mod topology;
 
 pub use counters::{Counter, DropReason};

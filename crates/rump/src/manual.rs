@@ -1,5 +1,7 @@
 //! `rump man DIR`: the manual pages of every command, from the definitions by which they are parsed.
 
+mod variables;
+
 use std::{fs, io, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -35,6 +37,7 @@ pub(crate) fn pages() -> Vec<(String, Vec<u8>)> {
         add(command, "rump", &mut pages);
     }
     pages.push(page(server::netbsd_command(), "rump_server"));
+    pages.push(("rumpnet-sysctl.7".to_owned(), variables::page().into_bytes()));
     pages
 }
 
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page_of_its_own() {
         let pages = pages();
-        for name in ["rump.1", "rump-ifconfig.8", "rump-server.8", "rump_server.1"] {
+        for name in ["rump.1", "rump-ifconfig.8", "rump-server.8", "rump_server.1", "rumpnet-sysctl.7"] {
             assert!(pages.iter().any(|(page, _)| page == name), "{name}");
         }
         let mut names: Vec<_> = pages.iter().map(|(name, _)| name).collect();

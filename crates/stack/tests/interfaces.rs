@@ -3,11 +3,13 @@
 use rumpnet_proto::{
     AddressFlags, Capabilities, CaptureOptions, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport,
     LinkState, Reply, Request,
+    sysctl::{self, Variable},
 };
 use rumpnet_stack::{
-    Direction, Event, Notice,
+    Config, Direction, Event, Notice, Stack,
     buffer::{Checksum, Gso, GsoKind, Offload},
     slab::Key,
+    time::Instant,
 };
 use rumpnet_wire::{
     arp::Operation,
@@ -199,6 +201,31 @@ fn every_variable_that_is_named_can_be_read() {
     for name in names {
         let read = outside.control(Request::Sysctl { name: name.clone(), value: None });
         assert!(matches!(read, Reply::Value(_)), "{name}");
+    }
+}
+
+#[test]
+fn every_variable_has_the_default_and_the_range_that_are_documented() {
+    let mut stack = Stack::boot(Config::default(), [7; 16], Instant::ZERO);
+    let mut ask =
+        |name: &str, value| stack.control(Instant::ZERO, Request::Sysctl { name: name.into(), value });
+    for variable in sysctl::VARIABLES {
+        let Variable { name, default, range, .. } = *variable;
+        assert_eq!(ask(name, None), Ok(Reply::Value(default)), "{name}");
+        let Some((least, greatest)) = range else {
+            let error = ask(name, Some(0)).expect_err("it is only measured");
+            assert_eq!((error.errno, error.hint.as_deref()), (Errno::Perm, Some("it is only measured")));
+            continue;
+        };
+        // The limits of memory are in order only where they are.
+        if !name.contains(".mem_") {
+            assert_eq!(ask(name, Some(least)), Ok(Reply::Value(default)), "{name}");
+            assert_eq!(ask(name, Some(greatest)), Ok(Reply::Value(least)), "{name}");
+        }
+        for beyond in [least - 1, greatest + 1] {
+            let error = ask(name, Some(beyond)).expect_err("it is beyond the range");
+            assert_eq!((error.errno, error.hint), (Errno::Inval, variable.takes()), "{name}");
+        }
     }
 }
 

@@ -54,13 +54,17 @@ pub(crate) fn unexpected_reply() -> Failure {
 
 /// An error as text, in the words of NetBSD's tools: the object only where those name it, then the kernel's hint.
 pub(crate) fn text(error: &ControlError) -> String {
+    let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    if error.operation == Operation::Sysctl {
+        // The tool has the operation's name.
+        return format!("{}: {}{hint}", error.object, error.errno);
+    }
     let named = match error.operation {
-        Operation::InterfaceStatus | Operation::SetFlags | Operation::Sysctl | Operation::Capture => true,
+        Operation::InterfaceStatus | Operation::SetFlags | Operation::Capture => true,
         Operation::Server => !error.object.is_empty(),
         _ => false,
     };
     let object = if named && !error.object.is_empty() { format!(" {}", error.object) } else { String::new() };
-    let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     format!("{}{object}: {}{hint}", error.operation.name(), error.errno)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::{Arg, ArgAction, Command};
-use rumpnet_proto::{Errno, Operation, Reply, Request};
+use rumpnet_proto::{ControlError, Errno, Operation, Reply, Request, sysctl};
 use serde::Serialize;
 
 use crate::{
@@ -22,10 +22,13 @@ pub(crate) fn command() -> Command {
         .help("A variable, such as net.inet.ip.ttl, and the number it shall be set to; or the beginning of some");
     definition::tool("sysctl", "Read and set variables of the kernel")
         .arg(letter("a", "Print all variables").conflicts_with("variable"))
+        .arg(letter("d", "Print what variables mean, and what they may be, instead of their values"))
+        .arg(letter("e", "Print name=value, as it is typed to set the variable").conflicts_with("n"))
         .arg(letter("n", "Print values without names"))
         .arg(letter("q", "Print nothing when setting"))
         .arg(letter("w", "Accepted for compatibility: a value after = is set without it"))
         .arg(variables)
+        .after_help("All variables are whole numbers; rumpnet-sysctl(7) lists them.")
 }
 
 /// One variable as it was named.
@@ -47,6 +50,9 @@ struct Variables {
     bare: bool,
     #[serde(skip)]
     quiet: bool,
+    /// Between name and value.
+    #[serde(skip)]
+    between: &'static str,
 }
 
 #[derive(Serialize)]
@@ -66,7 +72,7 @@ impl Report for Variables {
                 Some(before) if self.bare => writeln!(text, "{before} -> {value}"),
                 Some(before) => writeln!(text, "{name}: {before} -> {value}"),
                 None if self.bare => writeln!(text, "{value}"),
-                None => writeln!(text, "{name} = {value}"),
+                None => writeln!(text, "{name}{}{value}", self.between),
             };
         }
         text
@@ -77,6 +83,10 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
     let matches = definition::parse(command(), words)?;
     let wanted: Vec<_> =
         definition::words(&matches, "variable").into_iter().map(parse).collect::<Result<_, _>>()?;
+    if matches.get_flag("d") {
+        task.report(&describe(&wanted)?)?;
+        return Ok(Status::SUCCESS);
+    }
     let mut variables = Vec::new();
     if matches.get_flag("a") {
         variables = read_beneath(task, "").await?;
@@ -94,8 +104,73 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
             Err(failure) => return Err(failure),
         }
     }
-    task.report(&Variables { variables, bare: matches.get_flag("n"), quiet: matches.get_flag("q") })?;
+    let between = if matches.get_flag("e") { "=" } else { " = " };
+    task.report(&Variables {
+        variables,
+        bare: matches.get_flag("n"),
+        quiet: matches.get_flag("q"),
+        between,
+    })?;
     Ok(Status::SUCCESS)
+}
+
+/// What `-d` tells of variables.
+#[derive(Serialize)]
+struct Described {
+    described_variables: Vec<Description>,
+}
+
+#[derive(Serialize)]
+struct Description {
+    name: &'static str,
+    meaning: &'static str,
+    unit: &'static str,
+    default: i64,
+    least: Option<i64>,
+    greatest: Option<i64>,
+}
+
+impl From<&'static sysctl::Variable> for Description {
+    fn from(variable: &'static sysctl::Variable) -> Self {
+        let sysctl::Variable { name, meaning, unit, default, range } = *variable;
+        let (least, greatest) = range.unzip();
+        Self { name, meaning, unit, default, least, greatest }
+    }
+}
+
+impl Report for Described {
+    fn text(&self) -> String {
+        self.described_variables.iter().fold(String::new(), |mut text, of| {
+            let unit = if of.unit.is_empty() { String::new() } else { format!(" {}", of.unit) };
+            let range = match (of.least, of.greatest) {
+                (Some(least), Some(greatest)) => {
+                    format!("{least} to {greatest}{unit}; default {}", of.default)
+                }
+                _ => format!("only measured{}{unit}", if unit.is_empty() { "" } else { ", in" }),
+            };
+            let _infallible = writeln!(text, "{}: {} ({range})", of.name, of.meaning);
+            text
+        })
+    }
+}
+
+/// What the named variables mean, those beneath a name too; all of them if none is named.
+fn describe(wanted: &[Wanted<'_>]) -> Result<Described, Failure> {
+    let mut described = Vec::new();
+    for name in if wanted.is_empty() { vec![""] } else { wanted.iter().map(|wanted| wanted.name).collect() } {
+        let is_meant = |known: &&sysctl::Variable| {
+            known
+                .name
+                .strip_prefix(name)
+                .is_some_and(|rest| name.is_empty() || rest.is_empty() || rest.starts_with('.'))
+        };
+        let before = described.len();
+        described.extend(sysctl::VARIABLES.iter().filter(is_meant).map(Description::from));
+        if described.len() == before {
+            return Err(ControlError::new(Operation::Sysctl, name, Errno::NoEnt).into());
+        }
+    }
+    Ok(Described { described_variables: described })
 }
 
 /// Reads a variable, and sets it if there is a value.
@@ -127,7 +202,6 @@ async fn read_beneath(task: &Task<'_, impl Console>, beginning: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use rumpnet_proto::ControlError;
     use serde_json::json;
 
     use super::*;
@@ -163,6 +237,37 @@ mod tests {
         assert_eq!((said.status, said.err.as_str()), expected);
     }
 
+    #[test]
+    fn a_value_out_of_range_is_refused_with_the_range() {
+        let takes = sysctl::variable(TTL).and_then(sysctl::Variable::takes).unwrap();
+        let refused = ControlError::new(Operation::Sysctl, TTL, Errno::Inval).with_hint(takes);
+        let call = (Request::Sysctl { name: TTL.into(), value: Some(300) }, Err(refused));
+        let said = Script::new([call]).said(&["sysctl", "-w", "net.inet.ip.ttl=300"]);
+        assert_eq!(said.err, "sysctl: net.inet.ip.ttl: Invalid argument (it takes 1 to 255 hops)\n");
+        assert_eq!((said.status, said.out.as_str()), (Status::FAILURE, ""));
+    }
+
+    #[test]
+    fn a_variable_is_printed_as_it_is_typed_to_be_set() {
+        assert_eq!(asked(None).said(&["sysctl", "-e", TTL]).out, "net.inet.ip.ttl=64\n");
+    }
+
+    #[test]
+    fn what_variables_mean_is_told_without_a_kernel() {
+        let said = Script::default().said(&["sysctl", "-d", TTL, "net.inet.tcp.mem_used"]);
+        let ttl =
+            "net.inet.ip.ttl: Time to live of packets that say none themselves (1 to 255 hops; default 64)";
+        let used = "net.inet.tcp.mem_used: What all socket buffers hold now (only measured, in bytes)";
+        assert_eq!(said.out, format!("{ttl}\n{used}\n"));
+        let all = Script::default().said(&["sysctl", "-d", "-a"]).out;
+        assert_eq!(all.lines().count(), sysctl::VARIABLES.len());
+        let beneath = Script::default().said(&["sysctl", "-d", "net.inet.udp"]).out;
+        assert_eq!(beneath.lines().count(), 2);
+        assert_eq!(Script::default().said(&["sysctl", "-d", "net.inet.u"]).status, Status::FAILURE);
+        let report = Script::default().said(&["sysctl", "-d", "--json", TTL]).json();
+        crate::guide::assert_documented(&report, "described_variables");
+    }
+
     fn unknown(name: &str) -> (Request, Result<Reply, ControlError>) {
         let refused = ControlError::new(Operation::Sysctl, name, Errno::NoEnt);
         (Request::Sysctl { name: name.into(), value: None }, Err(refused))
@@ -194,7 +299,7 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_named() {
         let said = Script::new([unknown("kern.fun"), names()]).said(&["sysctl", "kern.fun"]);
-        assert_eq!(said.err, "sysctl: sysctl kern.fun: No such file or directory\n");
+        assert_eq!(said.err, "sysctl: kern.fun: No such file or directory\n");
         assert_eq!(said.status, Status::FAILURE);
     }
 }

@@ -88,9 +88,7 @@ impl Stack {
             Request::Routes { after } => Ok(self.routes(after)),
             Request::Sockets { after } => Ok(self.sockets_page(after)),
             Request::Statistics => Ok(self.statistics()),
-            Request::Sysctl { name, value } => {
-                self.sysctl(&name, value).map(Reply::Value).map_err(refuse(Op::Sysctl, &name))
-            }
+            Request::Sysctl { name, value } => self.sysctl(&name, value).map(Reply::Value),
             Request::SysctlNames => Ok(sysctl::names()),
             Request::EchoOpen(options) => self.open_echo(options),
             Request::EchoSend { echo, sequence } => self.send_echo(echo, sequence).map(done),

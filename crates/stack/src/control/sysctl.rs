@@ -1,113 +1,87 @@
 //! Variables by their sysctl(7) names.
 
-use rumpnet_proto::{Errno, Reply};
+use rumpnet_proto::{
+    ControlError, Errno, Operation, Reply,
+    sysctl::{VARIABLES, variable},
+};
 
 use crate::{
     Stack,
     config::{EcnMode, ReversePath},
-    inet::icmp::MAX_RETURNED,
     time::Duration,
 };
 
-/// Every variable, sorted; what is not here does not exist.
-const NAMES: &[&str] = &[
-    "net.inet.arp.keep",
-    "net.inet.icmp.bmcastecho",
-    "net.inet.icmp.errpplimit",
-    "net.inet.icmp.errppslimit",
-    "net.inet.icmp.maskrepl",
-    "net.inet.icmp.rediraccept",
-    "net.inet.icmp.redirtimeout",
-    "net.inet.icmp.returndatabytes",
-    "net.inet.icmp.tstamprepl",
-    "net.inet.ip.dad_count",
-    "net.inet.ip.dad_optimistic",
-    "net.inet.ip.directed-broadcast",
-    "net.inet.ip.forwarding",
-    "net.inet.ip.maxfragpackets",
-    "net.inet.ip.mtudisc",
-    "net.inet.ip.mtudisctimeout",
-    "net.inet.ip.redirect",
-    "net.inet.ip.rpfilter",
-    "net.inet.ip.ttl",
-    "net.inet.tcp.ecn.enable",
-    "net.inet.tcp.mem_low",
-    "net.inet.tcp.mem_max",
-    "net.inet.tcp.mem_peak",
-    "net.inet.tcp.mem_pressure",
-    "net.inet.tcp.mem_used",
-    "net.inet.tcp.pacing",
-    "net.inet.tcp.recvspace",
-    "net.inet.tcp.sendbuf_max",
-    "net.inet.tcp.sendspace",
-    "net.inet.udp.recvspace",
-    "net.inet.udp.sendspace",
-];
-
 pub(super) fn names() -> Reply {
-    Reply::Names(NAMES.iter().map(|name| (*name).into()).collect())
+    Reply::Names(VARIABLES.iter().map(|variable| variable.name.into()).collect())
 }
 
 impl Stack {
-    /// The value before the call; ENOENT for an unknown name, EINVAL for a value out of range.
-    pub(super) fn sysctl(&mut self, name: &str, value: Option<i64>) -> Result<i64, Errno> {
+    /// The value before the call; ENOENT for an unknown name, EINVAL for a value out of range, EPERM for what is only measured.
+    pub(super) fn sysctl(&mut self, name: &str, value: Option<i64>) -> Result<i64, ControlError> {
+        let refuse = |errno| ControlError::new(Operation::Sysctl, name, errno);
+        let variable = variable(name).ok_or_else(|| refuse(Errno::NoEnt))?;
+        let fits = match (value, variable.range) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err(Errno::Perm),
+            (Some(value), Some((least, greatest))) if value < least || value > greatest => Err(Errno::Inval),
+            (Some(_), Some(_)) => Ok(()),
+        };
+        fits.and_then(|()| self.exchange_variable(name, value)).map_err(|errno| match variable.takes() {
+            Some(takes) if errno == Errno::Inval => refuse(errno).with_hint(takes),
+            None if errno == Errno::Perm => refuse(errno).with_hint("it is only measured"),
+            _ => refuse(errno),
+        })
+    }
+
+    /// Reads a variable that there is, and sets it to a value in its range.
+    // long: an arm for each variable.
+    fn exchange_variable(&mut self, name: &str, value: Option<i64>) -> Result<i64, Errno> {
         let config = &mut self.cx.config;
         match name {
-            unknown if !NAMES.contains(&unknown) => Err(Errno::NoEnt),
-            "net.inet.ip.ttl" => exchange(&mut config.ttl, value, 1, 255),
-            "net.inet.ip.dad_count" => exchange(&mut config.dad_count, value, 0, 100),
+            "net.inet.ip.ttl" => exchange(&mut config.ttl, value),
+            "net.inet.ip.dad_count" => exchange(&mut config.dad_count, value),
             "net.inet.ip.dad_optimistic" => switch(&mut config.dad_optimistic, value),
             "net.inet.icmp.bmcastecho" => switch(&mut config.icmp_broadcast_echo, value),
-            "net.inet.icmp.errppslimit" => {
-                exchange(&mut config.icmp_errors_per_second, value, 0, i64::from(u32::MAX))
-            }
+            "net.inet.icmp.errppslimit" => exchange(&mut config.icmp_errors_per_second, value),
             "net.inet.tcp.ecn.enable" => {
                 let mut number = config.tcp_ecn as u8;
-                let before = exchange(&mut number, value, 0, 2)?;
+                let before = exchange(&mut number, value)?;
                 config.tcp_ecn = [EcnMode::Off, EcnMode::Ask, EcnMode::Agree][usize::from(number)];
                 Ok(before)
             }
             "net.inet.tcp.pacing" => switch(&mut config.tcp_pacing, value),
-            "net.inet.tcp.recvspace" => exchange(&mut config.tcp_receive_bytes, value, 2048, 1 << 26),
-            "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value, 2048, 1 << 26),
-            "net.inet.tcp.sendbuf_max" => exchange(&mut config.tcp_send_most_bytes, value, 2048, 1 << 26),
+            "net.inet.tcp.recvspace" => exchange(&mut config.tcp_receive_bytes, value),
+            "net.inet.tcp.sendspace" => exchange(&mut config.tcp_send_bytes, value),
+            "net.inet.tcp.sendbuf_max" => exchange(&mut config.tcp_send_most_bytes, value),
             memory if memory.starts_with("net.inet.tcp.mem_") => self.memory_variable(memory, value),
-            "net.inet.icmp.errpplimit" => {
-                exchange(&mut config.icmp_errors_per_peer, value, 0, i64::from(u32::MAX))
-            }
+            "net.inet.icmp.errpplimit" => exchange(&mut config.icmp_errors_per_peer, value),
             "net.inet.icmp.maskrepl" => switch(&mut config.icmp_mask_reply, value),
             "net.inet.icmp.tstamprepl" => switch(&mut config.icmp_timestamp_reply, value),
-            "net.inet.icmp.returndatabytes" => {
-                exchange(&mut config.icmp_return_bytes, value, 8, i64::from(MAX_RETURNED))
-            }
+            "net.inet.icmp.returndatabytes" => exchange(&mut config.icmp_return_bytes, value),
             "net.inet.icmp.rediraccept" => switch(&mut config.accept_redirects, value),
-            "net.inet.icmp.redirtimeout" => {
-                exchange(&mut config.redirect_lifetime, value, 1, i64::from(u32::MAX))
-            }
-            "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value, 256, 1 << 26),
-            "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value, 256, 1 << 26),
+            "net.inet.icmp.redirtimeout" => exchange(&mut config.redirect_lifetime, value),
+            "net.inet.udp.recvspace" => exchange(&mut config.udp_receive_bytes, value),
+            "net.inet.udp.sendspace" => exchange(&mut config.udp_send_bytes, value),
             "net.inet.arp.keep" => {
                 let mut seconds = config.neighbor_lifetime.as_secs();
-                let before = exchange(&mut seconds, value, 1, i64::from(u32::MAX))?;
+                let before = exchange(&mut seconds, value)?;
                 config.neighbor_lifetime = Duration::from_secs(seconds);
                 self.inet.neighbors.set_lifetime(config.neighbor_lifetime);
                 Ok(before)
             }
             "net.inet.ip.maxfragpackets" => {
-                let before = exchange(&mut config.fragment_datagrams, value, 0, i64::from(u32::MAX))?;
+                let before = exchange(&mut config.fragment_datagrams, value)?;
                 self.inet.reassembly.limit_datagrams(config.fragment_datagrams);
                 Ok(before)
             }
             "net.inet.ip.mtudisc" => switch(&mut config.mtu_discovery, value),
-            "net.inet.ip.mtudisctimeout" => {
-                exchange(&mut config.mtu_discovery_lifetime, value, 1, i64::from(u32::MAX))
-            }
+            "net.inet.ip.mtudisctimeout" => exchange(&mut config.mtu_discovery_lifetime, value),
             "net.inet.ip.forwarding" => switch(&mut config.forwarding, value),
             "net.inet.ip.redirect" => switch(&mut config.redirects, value),
             "net.inet.ip.directed-broadcast" => switch(&mut config.directed_broadcast, value),
             "net.inet.ip.rpfilter" => {
                 let mut number = config.reverse_path as u8;
-                let before = exchange(&mut number, value, 0, 2)?;
+                let before = exchange(&mut number, value)?;
                 config.reverse_path =
                     [ReversePath::Off, ReversePath::Strict, ReversePath::Loose][usize::from(number)];
                 Ok(before)
@@ -128,10 +102,10 @@ impl Stack {
             measured => {
                 let (used, peak) = self.memory();
                 let bytes = if measured == "net.inet.tcp.mem_peak" { peak } else { used };
-                return if value.is_some() { Err(Errno::Perm) } else { Ok(bytes as i64) };
+                return Ok(bytes as i64);
             }
         };
-        let before = exchange(variable, value, 0, 1 << 50)?;
+        let before = exchange(variable, value)?;
         if limits.low > limits.pressure || limits.pressure > limits.max {
             return Err(Errno::Inval);
         }
@@ -140,15 +114,12 @@ impl Stack {
     }
 }
 
-fn exchange<T>(variable: &mut T, value: Option<i64>, least: i64, greatest: i64) -> Result<i64, Errno>
+fn exchange<T>(variable: &mut T, value: Option<i64>) -> Result<i64, Errno>
 where
     T: Copy + TryFrom<i64> + TryInto<i64>,
 {
     let before = (*variable).try_into().map_err(|_| Errno::Range)?;
     if let Some(value) = value {
-        if value < least || value > greatest {
-            return Err(Errno::Inval);
-        }
         *variable = T::try_from(value).map_err(|_| Errno::Inval)?;
     }
     Ok(before)
@@ -156,7 +127,7 @@ where
 
 fn switch(variable: &mut bool, value: Option<i64>) -> Result<i64, Errno> {
     let mut number = u8::from(*variable);
-    let before = exchange(&mut number, value, 0, 1)?;
+    let before = exchange(&mut number, value)?;
     *variable = number != 0;
     Ok(before)
 }
