@@ -13,6 +13,7 @@ pub mod counters;
 mod errno;
 mod interface;
 mod name;
+mod nearest;
 mod neighbor;
 mod request;
 mod route;
@@ -27,6 +28,7 @@ pub use interface::{
     LinkKind, LinkState, Media,
 };
 pub use name::{CloneName, InterfaceName};
+pub use nearest::nearest;
 pub use neighbor::{NeighborReport, NeighborState};
 pub use request::{
     AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply,

@@ -224,6 +224,16 @@ pub enum Request {
     },
     /// The names of all variables of sysctl(7), sorted. Answered with [`Reply::Names`].
     SysctlNames,
+    /// From now on all calls of this client are for a host of the lab that the server is.
+    Enter {
+        /// The host.
+        host: String,
+    },
+    /// A page of the hosts of a lab, sorted. Answered with [`Reply::Names`]; none are left when it is empty.
+    Hosts {
+        /// The last one already seen.
+        after: Option<String>,
+    },
 }
 
 /// How an interface shall be made.

@@ -5,13 +5,14 @@
 //!
 //! *Not* here: the file's syntax, and whether a network makes sense; who makes such a value by hand is told by the kernels.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
 use core::net::IpAddr;
 
 use rumpnet_wire::{ethernet, ip::Cidr};
 
 use crate::{
-    AddressChange, ControlError, InterfaceFlags, InterfaceName, NextHop, Request, RouteAttributes, RouteKind,
+    AddressChange, ControlError, CreateOptions, InterfaceFlags, InterfaceName, NextHop, Request,
+    RouteAttributes, RouteKind,
 };
 
 /// A network.
@@ -175,6 +176,25 @@ impl Topology {
         self.hosts.iter().position(|host| host.name == name)
     }
 
+    /// The link string of a bus in the lab `identity`, which no other lab of the same process may be: ifconfig(8) shows it.
+    pub fn link_string(&self, identity: &str, bus: usize) -> String {
+        format!("mem:{identity}/{}", self.buses[bus].name)
+    }
+
+    /// All that is asked of the kernel of a host in the lab `identity`, from its variables to its routes.
+    pub fn requests(&self, identity: &str, host: &Host) -> Vec<Request> {
+        let variables = host
+            .sysctls
+            .iter()
+            .map(|(name, value)| Request::Sysctl { name: name.clone(), value: Some(*value) });
+        let mut requests: Vec<_> = variables.collect();
+        for interface in &host.interfaces {
+            requests.extend(interface.requests(self.link_string(identity, interface.bus)));
+        }
+        requests.extend(host.routes.iter().map(Route::request));
+        requests
+    }
+
     /// The place of a bus by its name.
     pub fn bus(&self, name: &str) -> Option<usize> {
         self.buses.iter().position(|bus| bus.name == name)
@@ -194,41 +214,38 @@ impl core::fmt::Display for Refusal {
 impl core::error::Error for Refusal {}
 
 impl Host {
-    /// What is asked of its kernel before it has interfaces.
-    pub fn variables(&self) -> impl Iterator<Item = Request> {
-        let set = |(name, value): &(String, i64)| Request::Sysctl { name: name.clone(), value: Some(*value) };
-        self.sysctls.iter().map(set)
-    }
-
-    /// What is asked of its kernel once its interfaces are there: MTUs, addresses, up, and routes.
-    pub fn configuration(&self) -> Vec<Request> {
-        let mut requests = Vec::new();
-        for interface in &self.interfaces {
-            let name = || String::from(interface.name.as_str());
-            requests.extend(interface.mtu.map(|mtu| Request::SetMtu { name: name(), mtu }));
-            requests.extend(interface.addresses.iter().map(|cidr| Request::AddAddress {
-                name: name(),
-                change: AddressChange {
-                    address: cidr.address(),
-                    prefix_len: Some(cidr.prefix_len()),
-                    broadcast: None,
-                    peer: None,
-                    alias: true,
-                },
-            }));
-            // An address brings its interface up.
-            if interface.addresses.is_empty() {
-                let (set, clear) = (InterfaceFlags::UP, InterfaceFlags::empty());
-                requests.push(Request::SetFlags { name: name(), set, clear });
-            }
-        }
-        requests.extend(self.routes.iter().map(Route::request));
-        requests
-    }
-
     /// Its first address, by which others name it.
     pub fn first_address(&self) -> Option<IpAddr> {
         self.interfaces.iter().flat_map(|interface| &interface.addresses).map(Cidr::address).next()
+    }
+}
+
+impl Interface {
+    /// It is made, put on its bus and given its addresses, and is up.
+    fn requests(&self, link_string: String) -> Vec<Request> {
+        let name = || String::from(self.name.as_str());
+        let options = CreateOptions { link_address: self.link_address, host_end: None };
+        let mut requests = vec![
+            Request::CreateInterface { name: name(), options },
+            Request::SetLinkString { name: name(), string: Some(link_string) },
+        ];
+        requests.extend(self.mtu.map(|mtu| Request::SetMtu { name: name(), mtu }));
+        requests.extend(self.addresses.iter().map(|cidr| Request::AddAddress {
+            name: name(),
+            change: AddressChange {
+                address: cidr.address(),
+                prefix_len: Some(cidr.prefix_len()),
+                broadcast: None,
+                peer: None,
+                alias: true,
+            },
+        }));
+        // An address brings its interface up.
+        if self.addresses.is_empty() {
+            let (set, clear) = (InterfaceFlags::UP, InterfaceFlags::empty());
+            requests.push(Request::SetFlags { name: name(), set, clear });
+        }
+        requests
     }
 }
 
@@ -284,7 +301,7 @@ fn is_in_a_line(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{borrow::ToOwned, string::ToString, vec};
+    use alloc::{borrow::ToOwned, string::ToString};
 
     use super::*;
 
@@ -320,7 +337,7 @@ mod tests {
     #[test]
     fn a_host_is_configured_from_its_variables_to_its_routes() {
         let interface = |addresses: &[&str], mtu| Interface {
-            name: "virt0".parse().unwrap(),
+            name: "bus0".parse().unwrap(),
             bus: 0,
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             mtu,
@@ -338,14 +355,18 @@ mod tests {
             sysctls: vec![("net.inet.ip.ttl".to_owned(), 9)],
             ..Host::default()
         };
-        let name = "net.inet.ip.ttl".to_owned();
-        assert_eq!(host.variables().collect::<Vec<_>>(), [Request::Sysctl { name, value: Some(9) }]);
-        let asked = host.configuration();
-        assert!(matches!(asked[0], Request::SetMtu { mtu: 1400, .. }));
-        assert!(matches!(asked[1], Request::AddAddress { .. }));
-        assert!(matches!(asked[2], Request::SetFlags { set: InterfaceFlags::UP, .. }), "it has no address");
-        assert!(matches!(asked[3], Request::AddRoute { .. }));
-        assert_eq!(asked.len(), 4);
+        let buses = vec![Bus { name: "lan".to_owned(), ..Bus::default() }];
+        let asked = Topology { buses, ..Topology::default() }.requests("office.1", &host);
+        assert!(matches!(asked[0], Request::Sysctl { value: Some(9), .. }));
+        assert!(matches!(asked[1], Request::CreateInterface { .. }));
+        assert!(
+            matches!(&asked[2], Request::SetLinkString { string: Some(string), .. } if string == "mem:office.1/lan")
+        );
+        assert!(matches!(asked[3], Request::SetMtu { mtu: 1400, .. }));
+        assert!(matches!(asked[4], Request::AddAddress { .. }));
+        assert!(matches!(asked[7], Request::SetFlags { set: InterfaceFlags::UP, .. }), "it has no address");
+        assert!(matches!(asked[8], Request::AddRoute { .. }));
+        assert_eq!(asked.len(), 9);
     }
 
     #[test]

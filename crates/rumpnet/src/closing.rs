@@ -18,7 +18,7 @@ thread_local! {
 
 /// Closes now, or on a thread of its own if the caller may not wait.
 pub(crate) fn close(number: u32, link: Box<dyn Link>) {
-    if PATIENT.get() {
+    if PATIENT.get() || !link.is_slow_to_close() {
         return drop(link);
     }
     let name = format!("rumpnet-close-{number}");

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rumpnet_proto::topology::{self, Check, Host as Plan, Outcome, Refusal, Topology};
 use rumpnet_stack::Config;
 
-use crate::{Cable, Conditions, Host, Said, World, interface, sleep, task};
+use crate::{Cable, Conditions, Host, Said, World, sleep, task};
 
 /// The pause before a check that has failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -40,37 +40,30 @@ impl World {
 
     /// Makes the hosts and buses of a topology in this world. Names of hosts must be new to it.
     pub fn build(&self, topology: &Topology) -> Result<Lab, Refusal> {
-        let buses: Vec<Cable> = topology
-            .buses
-            .iter()
-            .map(|bus| {
-                let conditions = determine_conditions(&bus.conditions);
-                self.cable().set(|own| *own = conditions)
-            })
-            .collect();
-        let built = topology.hosts.iter().map(|plan| self.build_host(plan, topology, &buses));
+        let places = 0..topology.buses.len();
+        let buses: Vec<_> =
+            places.map(|place| self.bus(&topology.link_string(&topology.name, place))).collect();
+        for (bus, plan) in buses.iter().zip(&topology.buses) {
+            let conditions = determine_conditions(&plan.conditions);
+            bus.set(|own| *own = conditions);
+        }
+        let built = topology.hosts.iter().map(|plan| self.build_host(plan, topology));
         let hosts = built.collect::<Result<_, _>>()?;
         Ok(Lab { topology: topology.clone(), hosts, buses })
     }
 
-    fn build_host(&self, plan: &Plan, topology: &Topology, buses: &[Cable]) -> Result<Host, Refusal> {
-        let refusal = |error| topology.refusal(plan, error);
+    fn build_host(&self, plan: &Plan, topology: &Topology) -> Result<Host, Refusal> {
         let host = self.host_with(&plan.name, Config::lab());
-        plan.variables().try_for_each(|request| host.control(request).map(drop)).map_err(refusal)?;
+        let requests = topology.requests(&topology.name, plan).into_iter();
+        let mut asked = requests.map(|request| host.control(request).map(drop));
+        asked.try_for_each(|answer| answer).map_err(|error| topology.refusal(plan, error))?;
         for own in &plan.interfaces {
-            let name = own.name.as_str();
-            let made = host.shared.with(|core| interface::create(core, host.number, name, own.link_address));
-            made.map_err(refusal)?;
-            let interface = host.interface(name);
-            buses[own.bus].connect(&interface);
             if let Some(conditions) = &own.conditions {
-                buses[own.bus].set_from(&interface, |of_end| *of_end = determine_conditions(conditions));
+                let bus = self.bus(&topology.link_string(&topology.name, own.bus));
+                let interface = host.interface(own.name.as_str());
+                bus.set_from(&interface, |of_end| *of_end = determine_conditions(conditions));
             }
         }
-        plan.configuration()
-            .into_iter()
-            .try_for_each(|request| host.control(request).map(drop))
-            .map_err(refusal)?;
         Ok(host)
     }
 }

@@ -1,13 +1,13 @@
 //! Labs of files in virtual time: the examples, all their checks, and what becomes of checks that fail.
 
-use std::time::{Duration, Instant};
+use std::{fs, time::Duration};
 
 use rumpnet_sim::{World, proto::topology::Topology, scenario, topology::parse};
 
 /// An example of the tree.
 fn example(name: &str) -> Topology {
     let path = format!("{}/../../examples/labs/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     parse(&format!("{name}.toml"), &text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
@@ -30,20 +30,28 @@ fn a_host_behind_a_slow_uplink_is_as_far_as_the_file_says() {
 
 #[test]
 fn every_pair_of_a_hundred_hosts_behind_ten_routers_answers() {
-    let begun = Instant::now();
+    let begun = cpu_time();
     let (world, lab) = World::from_topology(&example("campus")).expect("it can be built");
     let judged = lab.check(&world);
     assert_eq!(judged.len(), 100 * 99 + 100 * 10);
     let missed: Vec<_> = judged.iter().filter_map(|judged| judged.complaint()).collect();
     assert!(missed.is_empty(), "{} failed, the first: {}", missed.len(), missed[0]);
-    let taken = begun.elapsed();
+    // That of this thread, which does nothing but this, so that other work of the machine is not in it.
+    let taken = cpu_time() - begun;
     assert!(taken < Duration::from_secs(10), "{taken:?}");
+}
+
+/// What this thread has used of a CPU (proc_pid_schedstat(5)).
+fn cpu_time() -> Duration {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").expect("every thread has one");
+    let nanos = told.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("the time on a CPU comes first"))
 }
 
 const PAIR: &str = r#"
     bus.lan.prefix = "10.0.0.0/24"
-    host.a.virt0.bus = "lan"
-    host.b.virt0.bus = "lan"
+    host.a.bus0.bus = "lan"
+    host.b.bus0.bus = "lan"
 "#;
 
 #[test]
@@ -57,7 +65,7 @@ fn a_check_that_does_not_hold_says_what_its_tool_said() {
         status = 2
         [[check]]
         host = \"a\"
-        run = \"ifconfig virt0\"
+        run = \"ifconfig bus0\"
         output = \"inet 10.0.0.1/24\"
         absent = \"10.0.0.9\""
     );

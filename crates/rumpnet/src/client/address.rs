@@ -1,4 +1,4 @@
-//! Where a server is reached: the URL `unix://PATH`, and the place where one is looked for by default.
+//! Where a server is reached: the URL `unix://PATH`, or `unix://PATH#HOST` for a host of a lab, and the place where one is looked for by default.
 //!
 //! Pure: who reads the environment is the caller's affair.
 
@@ -18,6 +18,8 @@ const RUNTIME_OF_ROOT: &str = "/run/rump";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     path: PathBuf,
+    /// The host of a lab that is meant, if the server is one.
+    host: Option<String>,
 }
 
 /// Why a URL does not name a server.
@@ -29,6 +31,8 @@ pub enum AddressError {
     Scheme(String),
     /// Nothing stands after `unix://`.
     NoPath,
+    /// Nothing stands after the `#` behind which the host of a lab is named.
+    NoHost,
     /// The path has a zero byte.
     ZeroByte,
     /// The path has so many bytes, more than a socket's path may have.
@@ -44,7 +48,7 @@ impl Address {
             0 => Err(AddressError::NoPath),
             _ if bytes.contains(&0) => Err(AddressError::ZeroByte),
             length if length > PATH_LIMIT => Err(AddressError::TooLong(length)),
-            _ => Ok(Self { path }),
+            _ => Ok(Self { path, host: None }),
         }
     }
 
@@ -53,9 +57,20 @@ impl Address {
         &self.path
     }
 
+    /// The host of the lab at this address: `unix://PATH#HOST`.
+    #[must_use]
+    pub fn of_host(self, host: impl Into<String>) -> Self {
+        Self { host: Some(host.into()), ..self }
+    }
+
+    /// The host of the lab that is meant, if one is.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
     /// The same with an absolute path, for who is about to change the working directory.
     pub fn absolute(&self) -> std::io::Result<Self> {
-        std::path::absolute(&self.path).map(|path| Self { path })
+        std::path::absolute(&self.path).map(|path| Self { path, host: self.host.clone() })
     }
 
     /// The directory in which a user's servers are: `/run/rump` for root, else `rump` in `runtime`, his XDG_RUNTIME_DIR.
@@ -70,13 +85,21 @@ impl FromStr for Address {
 
     fn from_str(url: &str) -> Result<Self, AddressError> {
         let (scheme, path) = url.split_once("://").ok_or(AddressError::NoScheme)?;
-        if scheme == "unix" { Self::at(path) } else { Err(AddressError::Scheme(scheme.to_owned())) }
+        if scheme != "unix" {
+            return Err(AddressError::Scheme(scheme.to_owned()));
+        }
+        match path.rsplit_once('#') {
+            Some((_, "")) => Err(AddressError::NoHost),
+            Some((path, host)) => Self::at(path).map(|address| address.of_host(host)),
+            None => Self::at(path),
+        }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix://{}", self.path.display())
+        write!(f, "unix://{}", self.path.display())?;
+        self.host.iter().try_for_each(|host| write!(f, "#{host}"))
     }
 }
 
@@ -89,6 +112,7 @@ impl fmt::Display for AddressError {
             }
             Self::Scheme(scheme) => write!(f, "unknown scheme `{scheme}`, the URL must be unix://PATH"),
             Self::NoPath => f.write_str("no path in the URL, it must be unix://PATH"),
+            Self::NoHost => f.write_str("no host after the #, a host of a lab is unix://PATH#HOST"),
             Self::ZeroByte => f.write_str("zero byte in the path"),
             Self::TooLong(length) => {
                 write!(f, "path of {length} bytes, a socket's path may have {PATH_LIMIT}")
@@ -112,6 +136,15 @@ mod tests {
             "unix:///run/k".parse::<Address>().map(|address| address.to_string()),
             Ok("unix:///run/k".into())
         );
+    }
+
+    #[test]
+    fn a_host_of_a_lab_stands_behind_the_path() {
+        let address: Address = "unix:///run/lab#pc1".parse().expect("an address");
+        assert_eq!((address.path(), address.host()), (Path::new("/run/lab"), Some("pc1")));
+        assert_eq!(address.to_string(), "unix:///run/lab#pc1");
+        assert_eq!(address.absolute().expect("a directory").host(), Some("pc1"));
+        assert_eq!("unix:///run/lab#".parse::<Address>(), Err(AddressError::NoHost));
     }
 
     #[test]

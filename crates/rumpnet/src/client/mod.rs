@@ -64,7 +64,16 @@ impl Client {
                 Err(error) => return Err(determine_refusal(address, patience, error)),
             }
         };
-        Ok(Self { address: address.clone(), socket, patience, last: Mutex::new(NO_CALL) })
+        let client = Self { address: address.clone(), socket, patience, last: Mutex::new(NO_CALL) };
+        if let Some(host) = address.host() {
+            let host = host.to_owned();
+            client.call(Request::Enter { host }).map_err(|error| ControlError {
+                operation: Operation::Server,
+                object: address.to_string(),
+                ..error
+            })?;
+        }
+        Ok(client)
     }
 
     /// The server's address.

@@ -181,6 +181,10 @@ impl Link for ChannelLink {
         Signal::Doorbell
     }
 
+    fn is_slow_to_close(&self) -> bool {
+        false
+    }
+
     fn set_doorbell(&self, doorbell: Doorbell) {
         self.own().lock().doorbell = Some(doorbell.clone());
         doorbell.ring();

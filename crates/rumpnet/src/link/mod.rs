@@ -74,6 +74,11 @@ pub trait Link: Send + Sync + 'static {
     /// Appends up to `limit` frames that have come in; none is not an error. An error means that the far end is gone for now.
     fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()>;
 
+    /// Whether dropping it may take long, as closing a tap does, so that only who came to wait for it does so in place.
+    fn is_slow_to_close(&self) -> bool {
+        true
+    }
+
     /// The interface went up or down by its user's will.
     fn set_up(&self, _up: bool) -> io::Result<()> {
         Ok(())

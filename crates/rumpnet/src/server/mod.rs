@@ -8,6 +8,7 @@
 //! is taken (`rumpnet_host::unix`).
 
 mod capture;
+mod lab;
 mod owned;
 mod pcapng;
 mod session;
@@ -24,7 +25,7 @@ use std::{
 use rumpnet_host::readiness::Poller;
 pub use rumpnet_host::unix::Listener;
 
-use crate::Kernel;
+use crate::{Kernel, Lab};
 use session::Session;
 use watch::{LISTENER, Watched};
 
@@ -70,6 +71,8 @@ pub struct Server {
 /// What all threads of a server use.
 struct Shared {
     kernel: Kernel,
+    /// The lab whose hosts clients may enter, if there is one.
+    lab: Option<Arc<Lab>>,
     limits: Limits,
     clients: Mutex<Clients>,
     /// Signalled when a client has ended.
@@ -90,9 +93,24 @@ struct Clients {
 impl Server {
     /// Begins to answer at a socket.
     pub fn start(listener: Listener, kernel: Kernel, limits: Limits) -> io::Result<Self> {
+        Self::start_with(listener, kernel, None, limits)
+    }
+
+    /// Begins to answer for a lab: at `unix://PATH#HOST` for each of its hosts, and at `unix://PATH` for `kernel`, which is on none of its
+    /// buses and stands for the whole.
+    pub fn start_lab(listener: Listener, kernel: Kernel, lab: Arc<Lab>, limits: Limits) -> io::Result<Self> {
+        Self::start_with(listener, kernel, Some(lab), limits)
+    }
+
+    fn start_with(
+        listener: Listener,
+        kernel: Kernel,
+        lab: Option<Arc<Lab>>,
+        limits: Limits,
+    ) -> io::Result<Self> {
         let poller = Poller::new()?;
         let clients = Mutex::new(Clients { last: LISTENER, ..Clients::default() });
-        let shared = Arc::new(Shared { kernel, limits, clients, ended: Condvar::new(), poller });
+        let shared = Arc::new(Shared { kernel, lab, limits, clients, ended: Condvar::new(), poller });
         let watched = Arc::clone(&shared);
         let watch = spawn("rump-server", move || watch::run(&watched, &listener))?;
         Ok(Self { shared, watch: Some(watch) })

@@ -4,7 +4,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use rumpnet_proto::{
 };
 
 use super::{Shared, capture::Stream, owned::Owned, spawn, watch::Watched};
-use crate::client::{NO_CALL, deadline_after};
+use crate::{
+    Kernel,
+    client::{NO_CALL, deadline_after},
+};
 
 type Result<T> = std::result::Result<T, ControlError>;
 
@@ -26,6 +29,8 @@ const FOREVER: u64 = u64::MAX;
 pub(super) struct Session {
     socket: Connection,
     owned: Mutex<Owned>,
+    /// The kernel of the host that the client has entered, if the server is a lab.
+    entered: OnceLock<Kernel>,
 }
 
 fn refuse<T>(operation: Operation, errno: Errno) -> Result<T> {
@@ -34,7 +39,7 @@ fn refuse<T>(operation: Operation, errno: Errno) -> Result<T> {
 
 impl Session {
     pub(super) fn new(socket: Connection) -> Self {
-        Self { socket, owned: Mutex::default() }
+        Self { socket, owned: Mutex::default(), entered: OnceLock::new() }
     }
 
     /// Ends the conversation with a reason, if there is room to say it.
@@ -81,7 +86,7 @@ impl Session {
         Some(match request {
             Request::EchoOpen(_) => self.open_echo(shared, request),
             Request::EchoSend { echo, .. } => {
-                self.own_echo(echo).and_then(|()| shared.kernel.control(request))
+                self.own_echo(echo).and_then(|()| self.kernel(shared).control(request))
             }
             Request::EchoReceive { echo, timeout_ns } => {
                 return self.receive_echo(shared, id, echo, timeout_ns);
@@ -89,8 +94,23 @@ impl Session {
             Request::EchoClose { echo } => self.close_echo(shared, echo),
             Request::CaptureOpen(options) => self.open_capture(shared, options, descriptors),
             Request::CaptureClose { capture } => self.close_capture(capture),
-            request => shared.kernel.control(request),
+            Request::Enter { host } => self.enter(shared, &host),
+            Request::Hosts { after } => shared.hosts(after.as_deref()),
+            request => self.kernel(shared).control(request),
         })
+    }
+
+    /// Whom the client asks: the host that it has entered, or the server's own kernel.
+    pub(super) fn kernel<'session>(&'session self, shared: &'session Shared) -> &'session Kernel {
+        self.entered.get().unwrap_or(&shared.kernel)
+    }
+
+    /// ENOENT if the lab has no such host, EBUSY for a client that has entered one before.
+    fn enter(&self, shared: &Shared, host: &str) -> Result<Reply> {
+        let kernel = shared.host(host)?;
+        // What is open in one kernel must be closed in the same.
+        let busy = |_| ControlError::new(Operation::Server, "", Errno::Busy);
+        self.entered.set(kernel).map(|()| Reply::Done).map_err(busy)
     }
 
     /// Sends an answer; false if the client is gone, or has not read for so long.
@@ -130,13 +150,13 @@ impl Session {
         if self.owned().echo_sessions.len() >= shared.limits.echo_sessions {
             return refuse(Operation::Echo, Errno::MFile);
         }
-        let reply = shared.kernel.control(request)?;
+        let reply = self.kernel(shared).control(request)?;
         if let Reply::Echo { echo, .. } = reply {
             let mut owned = self.owned();
             if owned.gone {
                 drop(owned);
                 // The client went while it was opened; nobody learns its number.
-                let _closed = shared.kernel.control(Request::EchoClose { echo });
+                let _closed = self.kernel(shared).control(Request::EchoClose { echo });
                 return refuse(Operation::Echo, Errno::ConnReset);
             }
             owned.echo_sessions.insert(echo);
@@ -152,7 +172,7 @@ impl Session {
         if !self.owned().echo_sessions.remove(&echo) {
             return refuse(Operation::Echo, Errno::BadF);
         }
-        shared.kernel.control(Request::EchoClose { echo })
+        self.kernel(shared).control(Request::EchoClose { echo })
     }
 
     /// What has come back already is the answer at once; otherwise a thread of its own waits for it.
@@ -166,7 +186,7 @@ impl Session {
         if let Err(error) = self.own_echo(echo) {
             return Some(Err(error));
         }
-        match shared.kernel.control(Request::EchoReceive { echo, timeout_ns: 0 }) {
+        match self.kernel(shared).control(Request::EchoReceive { echo, timeout_ns: 0 }) {
             Ok(Reply::EchoReplies(replies)) if replies.is_empty() && timeout_ns > 0 => {
                 self.await_echo(shared, id, echo, timeout_ns)
             }
@@ -189,7 +209,7 @@ impl Session {
         drop(owned);
         let (session, server) = (Arc::clone(self), Arc::clone(shared));
         let started = spawn("rump-wait", move || {
-            let result = server.kernel.control(Request::EchoReceive { echo, timeout_ns });
+            let result = session.kernel(&server).control(Request::EchoReceive { echo, timeout_ns });
             session.owned().waiting_calls -= 1;
             session.send(id, result, server.limits.patience);
         });
@@ -215,7 +235,7 @@ impl Session {
         if !self.owned().may_capture(shared.limits.captures) {
             return refuse(Operation::Capture, Errno::MFile);
         }
-        let (stream, capture) = Stream::open(&shared.kernel, options)?;
+        let (stream, capture) = Stream::open(self.kernel(shared), options)?;
         let stream = Arc::new(stream);
         if !self.owned().adopt(&stream) {
             // The client went while it was opened.
@@ -263,7 +283,7 @@ impl Session {
         streams.iter().for_each(|stream| stream.cancel());
         for echo in echo_sessions {
             // One that is closed already is as wanted.
-            let _closed = shared.kernel.control(Request::EchoClose { echo });
+            let _closed = self.kernel(shared).control(Request::EchoClose { echo });
         }
     }
 }

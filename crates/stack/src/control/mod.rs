@@ -30,9 +30,11 @@ impl Stack {
         use Operation as Op;
         let done = |()| Reply::Done;
         match request {
-            Request::Kernel | Request::Halt | Request::Messages { .. } => {
-                Err(ControlError::new(Op::Server, "", Errno::OpNotSupp))
-            }
+            Request::Kernel
+            | Request::Halt
+            | Request::Messages { .. }
+            | Request::Enter { .. }
+            | Request::Hosts { .. } => Err(ControlError::new(Op::Server, "", Errno::OpNotSupp)),
             Request::Cloners => Ok(interface::cloners()),
             Request::CreateInterface { name, .. } => self.create_loopback(&name).map(done),
             Request::DestroyInterface { name } => self.destroy_portless(&name).map(done),

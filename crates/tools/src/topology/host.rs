@@ -20,9 +20,6 @@ const KEYS: &[&str] = &["count", "forwarding", "routes", "sysctl"];
 
 const INTERFACE_KEYS: &[&str] = &["address", "bus", "link", "mtu"];
 
-/// Kinds of interfaces that stand on a bus.
-const KINDS: &[&str] = &["virt"];
-
 /// The variable that `forwarding` sets.
 pub(super) const FORWARDING: &str = "net.inet.ip.forwarding";
 
@@ -114,9 +111,9 @@ fn interface_name(section: &Section<'_, '_>, key: &str, at: &Span) -> Option<rum
         section.refuse_key(key, at, KEYS);
         return None;
     };
-    if !KINDS.contains(&parsed.prefix) {
+    if !parsed.is_bus() {
         let message =
-            format!("{}: `{key}` is no interface on a bus; these are virt<n>, such as virt0", section.what);
+            format!("{}: `{key}` is no interface on a bus; these are bus<n>, such as bus0", section.what);
         section.notes.add(at, message);
         return None;
     }

@@ -27,16 +27,16 @@ loss = "1 %"
 
 [host.router]
 forwarding = true
-virt0 = { bus = "lan", address = "+1" }
-virt1 = { bus = "uplink", latency = "5 ms" }
+bus0 = { bus = "lan", address = "+1" }
+bus1 = { bus = "uplink", latency = "5 ms" }
 
 [host.pc]
 count = 3
-virt0 = { bus = "lan" }
+bus0 = { bus = "lan" }
 
 [host.server]
 sysctl.net.inet.ip.ttl = 32
-virt0 = { bus = "uplink", mtu = 1400 }
+bus0 = { bus = "uplink", mtu = 1400 }
 
 [[check]]
 host = "pc"
@@ -85,9 +85,9 @@ fn addresses_are_said_counted_or_taken_from_what_is_free() {
         [bus.a]
         [host.pc]
         count = 2
-        virt0 = { bus = "a", address = ["10.0.0.9/24", "10.1.0.0/16"] }
+        bus0 = { bus = "a", address = ["10.0.0.9/24", "10.1.0.0/16"] }
         [host.one]
-        virt0 = { bus = "a", address = [] }
+        bus0 = { bus = "a", address = [] }
         "#,
     );
     assert_eq!(addresses(&lab), ["10.0.0.9/24", "10.1.0.1/16", "10.0.0.10/24", "10.1.0.2/16"]);
@@ -104,11 +104,11 @@ fn repeated_hosts_are_spread_over_repeated_buses() {
         prefix = "10.255.0.0/16"
         [host.router]
         count = 2
-        virt0 = { bus = "lan", address = "+1" }
-        virt1 = { bus = "core" }
+        bus0 = { bus = "lan", address = "+1" }
+        bus1 = { bus = "core" }
         [host.pc]
         count = 4
-        virt0 = { bus = "lan" }
+        bus0 = { bus = "lan" }
         "#,
     );
     let buses: Vec<_> = lab.buses.iter().map(|bus| bus.name.as_str()).collect();
@@ -142,10 +142,10 @@ fn routes_to_everywhere_are_found_by_the_fewest_routers() {
         bus.a.prefix = "10.0.1.0/24"
         bus.b.prefix = "10.0.2.0/24"
         bus.c.prefix = "10.0.3.0/24"
-        host.ab = { forwarding = true, virt0 = { bus = "a" }, virt1 = { bus = "b" } }
-        host.bc = { forwarding = true, virt0 = { bus = "b" }, virt1 = { bus = "c" } }
-        host.pc.virt0.bus = "c"
-        host.set = { virt0 = { bus = "c" }, routes = {} }
+        host.ab = { forwarding = true, bus0 = { bus = "a" }, bus1 = { bus = "b" } }
+        host.bc = { forwarding = true, bus0 = { bus = "b" }, bus1 = { bus = "c" } }
+        host.pc.bus0.bus = "c"
+        host.set = { bus0 = { bus = "c" }, routes = {} }
         "#,
     );
     assert_eq!(routes(&lab, "ab"), ["10.0.3.0/24 10.0.2.2"]);
@@ -159,15 +159,15 @@ fn routes_lead_to_addresses_hosts_interfaces_or_nowhere() {
     let lab = read(
         r#"
         bus.a.prefix = "10.0.0.0/24"
-        host.router = { virt0 = { bus = "a", address = "+9" } }
+        host.router = { bus0 = { bus = "a", address = "+9" } }
         [host.pc]
-        virt0 = { bus = "a" }
-        routes = { default = "router", "10.9.0.0/16" = "10.0.0.7", "10.8.0.0/16" = "reject", "10.7.0.1" = "virt0" }
+        bus0 = { bus = "a" }
+        routes = { default = "router", "10.9.0.0/16" = "10.0.0.7", "10.8.0.0/16" = "reject", "10.7.0.1" = "bus0" }
         "#,
     );
     assert_eq!(
         routes(&lab, "pc"),
-        ["0.0.0.0/0 10.0.0.9", "10.9.0.0/16 10.0.0.7", "10.8.0.0/16 lo0", "10.7.0.1/32 virt0"]
+        ["0.0.0.0/0 10.0.0.9", "10.9.0.0/16 10.0.0.7", "10.8.0.0/16 lo0", "10.7.0.1/32 bus0"]
     );
 }
 
@@ -176,10 +176,10 @@ fn a_check_of_a_group_with_a_group_is_one_for_each_pair() {
     let lab = read(
         r#"
         bus.a.prefix = "10.0.0.0/24"
-        host.pc = { count = 3, virt0 = { bus = "a" } }
+        host.pc = { count = 3, bus0 = { bus = "a" } }
         [[check]]
         host = "pc"
-        run = ["ping", "-c", "1", "{pc.virt0}"]
+        run = ["ping", "-c", "1", "{pc.bus0}"]
         limit = "2 s"
         "#,
     );
@@ -202,7 +202,7 @@ fn a_check_of_a_group_with_a_group_is_one_for_each_pair() {
 const RIGHT: &str = r#"[bus.lan]
 prefix = "10.0.0.0/24"
 [host.router]
-virt0 = { bus = "lan", address = "10.0.0.1/24" }
+bus0 = { bus = "lan", address = "10.0.0.1/24" }
 "#;
 
 /// Lines added to that file, and what is said of the line with the mistake, which is the last.
@@ -211,10 +211,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[hsot.pc]", "unknown key `hsot` in the file (did you mean `host`?)"),
     ("[bus.b]\nlatencey = \"1 ms\"", "unknown key `latencey` in bus `b` (did you mean `latency`?)"),
     ("[host.pc]\nforwading = true", "unknown key `forwading` in host `pc` (did you mean `forwarding`?)"),
-    ("[host.pc]\nvirt0 = { bus = \"lna\" }", "unknown bus `lna` (did you mean `lan`?)"),
+    ("[host.pc]\nbus0 = { bus = \"lna\" }", "unknown bus `lna` (did you mean `lan`?)"),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", adress = \"+2\" }",
-        "unknown key `adress` in `virt0` of host `pc` (did you mean `address`?)",
+        "[host.pc]\nbus0 = { bus = \"lan\", adress = \"+2\" }",
+        "unknown key `adress` in `bus0` of host `pc` (did you mean `address`?)",
     ),
     (
         "[[check]]\nrun = \"ping 10.0.0.1\"\nhost = \"rounter\"",
@@ -226,7 +226,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("[[check]]\nhost = \"router\"\nrun = \"pnig 10.0.0.1\"", "unknown tool `pnig` (did you mean `ping`?)"),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\" }\nroutes.default = \"ruoter\"",
+        "[host.pc]\nbus0 = { bus = \"lan\" }\nroutes.default = \"ruoter\"",
         "unknown host `ruoter` (did you mean `router`?)",
     ),
     // Names that are there already, or are none.
@@ -235,45 +235,42 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[host.\"a b\"]", "`a b` is no name of a host"),
     (
         "[host.eth]\neth0 = { bus = \"lan\" }",
-        "host `eth`: `eth0` is no interface on a bus; these are virt<n>, such as virt0",
+        "host `eth`: `eth0` is no interface on a bus; these are bus<n>, such as bus0",
     ),
-    ("[host.pc]\nvirt00 = { bus = \"lan\" }", "`virt00` is no name of an interface"),
+    ("[host.pc]\nbus00 = { bus = \"lan\" }", "`bus00` is no name of an interface"),
     // Interfaces and addresses.
-    ("[host.pc]\nvirt0 = {}", "`virt0` of host `pc` is on no bus; say `bus = \"NAME\"`"),
+    ("[host.pc]\nbus0 = {}", "`bus0` of host `pc` is on no bus; say `bus = \"NAME\"`"),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", address = \"10.0.0.1/24\" }",
+        "[host.pc]\nbus0 = { bus = \"lan\", address = \"10.0.0.1/24\" }",
         "10.0.0.1 on bus `lan` is that of `router` already, by line 4",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", address = \"10.0.0.9\" }",
+        "[host.pc]\nbus0 = { bus = \"lan\", address = \"10.0.0.9\" }",
         "`10.0.0.9` is not an address with the length of its prefix",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", address = \"10.0.0.9/33\" }",
+        "[host.pc]\nbus0 = { bus = \"lan\", address = \"10.0.0.9/33\" }",
         "is not an address with the length of its prefix",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", address = \"10.0.0.255/24\" }",
+        "[host.pc]\nbus0 = { bus = \"lan\", address = \"10.0.0.255/24\" }",
         "no address of its network for `pc`",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", address = \"+255\" }",
+        "[host.pc]\nbus0 = { bus = \"lan\", address = \"+255\" }",
         "10.0.0.0/24 has no address number 255 for `pc`",
     ),
-    ("[host.pc]\nvirt0 = { bus = \"lan\", address = \"fe80::1/64\" }", "fe80::1 is of IPv6"),
-    ("[bus.b]\n[host.pc]\nvirt0 = { bus = \"b\", address = \"+1\" }", "bus `b` has no prefix"),
+    ("[host.pc]\nbus0 = { bus = \"lan\", address = \"fe80::1/64\" }", "fe80::1 is of IPv6"),
+    ("[bus.b]\n[host.pc]\nbus0 = { bus = \"b\", address = \"+1\" }", "bus `b` has no prefix"),
+    ("[host.pc]\ncount = 300\n[host.pc.bus0]\nbus = \"lan\"", "has no address left on bus `lan` for `pc254`"),
     (
-        "[host.pc]\ncount = 300\n[host.pc.virt0]\nbus = \"lan\"",
-        "has no address left on bus `lan` for `pc254`",
-    ),
-    (
-        "[bus.b]\ncount = 3\n[host.pc]\nvirt0 = { bus = \"b\" }",
+        "[bus.b]\ncount = 3\n[host.pc]\nbus0 = { bus = \"b\" }",
         "1 host cannot be on the 3 buses of `b`; name one of them, such as `b1`",
     ),
-    ("[host.pc]\nvirt0 = { bus = \"lan\", link = \"01:00:00:00:00:01\" }", "is not one station's"),
+    ("[host.pc]\nbus0 = { bus = \"lan\", link = \"01:00:00:00:00:01\" }", "is not one station's"),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\", mtu = 40 }",
-        "`mtu` of `virt0` of host `pc` is 40, and must be 68 to 65521",
+        "[host.pc]\nbus0 = { bus = \"lan\", mtu = 40 }",
+        "`mtu` of `bus0` of host `pc` is 40, and must be 68 to 65521",
     ),
     // Buses.
     (
@@ -287,26 +284,26 @@ const MISTAKES: &[(&str, &str)] = &[
     ("[bus.b]\ncount = 0", "`count` of bus `b` is 0, and must be 1 to 100000"),
     // Routes.
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\" }\nroutes.default = \"10.9.0.1\"",
+        "[host.pc]\nbus0 = { bus = \"lan\" }\nroutes.default = \"10.9.0.1\"",
         "10.9.0.1 is in no network of `pc`",
     ),
     (
-        "[bus.b]\n[host.pc]\nvirt0 = { bus = \"b\", address = \"10.1.0.1/24\" }\nroutes.default = \"router\"",
+        "[bus.b]\n[host.pc]\nbus0 = { bus = \"b\", address = \"10.1.0.1/24\" }\nroutes.default = \"router\"",
         "`pc` shares no bus with `router`",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\" }\nroutes.\"10.1.0.1/24\" = \"router\"",
+        "[host.pc]\nbus0 = { bus = \"lan\" }\nroutes.\"10.1.0.1/24\" = \"router\"",
         "10.1.0.1/24 has bits behind its prefix",
     ),
     (
-        "[host.pc]\nvirt0 = { bus = \"lan\" }\nroutes.everywhere = \"router\"",
+        "[host.pc]\nbus0 = { bus = \"lan\" }\nroutes.everywhere = \"router\"",
         "`everywhere` is no destination of a route",
     ),
     // Checks.
     ("[[check]]\nrun = \"ping 10.0.0.1\"", "check number 1 says no `host`"),
     ("[[check]]\nhost = \"router\"", "check number 1 has nothing to `run`"),
     ("[[check]]\nhost = \"router\"\nrun = \"ping {router\"", "has a `{` without its `}`"),
-    ("[[check]]\nhost = \"router\"\nrun = \"ping {router.virt7}\"", "`router` has no address on `virt7`"),
+    ("[[check]]\nhost = \"router\"\nrun = \"ping {router.bus7}\"", "`router` has no address on `bus7`"),
     (
         "[[check]]\nhost = \"router\"\nrun = \"ping 10.0.0.1\"\nstatus = 256",
         "`status` of check number 1 is 256, and must be 0 to 255",

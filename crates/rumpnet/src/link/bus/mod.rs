@@ -64,6 +64,10 @@ impl Link for BusLink {
         Signal::Doorbell
     }
 
+    fn is_slow_to_close(&self) -> bool {
+        false
+    }
+
     fn set_doorbell(&self, doorbell: Doorbell) {
         // A link is given its doorbell once.
         let _once = self.doorbell.set(doorbell);
