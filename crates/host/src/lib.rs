@@ -1,9 +1,10 @@
 //! Hypercalls: what rumpnet asks of the Linux kernel under it, in plain types.
 //!
 //! The tap and the packet socket that carry frames, the clock, entropy, readiness, local sockets and the host's own
-//! interfaces. Nothing here knows of the stack: frames are octets behind a virtio-net header. This is the only
+//! interfaces; the file that a bus is. Nothing here knows of the stack: frames are octets behind a virtio-net header. This is the only
 //! crate with `unsafe`, and every block of it says why it is sound.
 
+pub mod bus;
 pub mod clock;
 pub mod device;
 pub mod entropy;

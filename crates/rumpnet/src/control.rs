@@ -145,7 +145,11 @@ impl Kernel {
         if string.is_none() {
             self.ask_stack(request.clone())?;
         }
-        port.link().set_link_string(string).map_err(|error| refuse(errno::of_io(&error)))?;
+        port.link().set_link_string(string).map_err(|error| match errno::of_io(&error) {
+            Errno::NoExec => refuse(Errno::NoExec).with_hint("the file is no bus"),
+            number @ (Errno::Busy | Errno::TooBig) => refuse(number),
+            number => refuse(number).with_hint(format!("{}: {error}", string.unwrap_or_default())),
+        })?;
         if string.is_some() {
             self.ask_stack(request)?;
         }

@@ -102,6 +102,18 @@ impl Doorbell {
     pub fn ring(&self) {
         self.reactor.ring(&self.port);
     }
+
+    /// Has the link read here and now, by a thread that belongs to it; the reactor does it for a driven kernel, whose calls are its caller's.
+    pub(crate) fn answer(&self, workspace: &mut Workspace) {
+        let Some(port) = self.port.upgrade() else { return };
+        let Some(kernel) = port.kernel.upgrade() else { return };
+        if kernel.driven {
+            return self.ring();
+        }
+        while self.reactor.receive_batch(&port, &kernel, BATCH, workspace).0 == BATCH {
+            std::thread::yield_now();
+        }
+    }
 }
 
 impl Reactor {

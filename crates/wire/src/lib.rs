@@ -22,6 +22,7 @@
 extern crate std;
 
 pub mod arp;
+pub mod bus;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmpv4;

@@ -1,11 +1,14 @@
 //! `bus<n>`, also known as `shmif<n>`: a link that joins a bus when it is given a link string, and leaves it without.
 //!
-//! `mem:NAME` is a [`hub`] of this process. The interface exists before it is on any bus; it has a carrier while it is on one.
+//! `mem:NAME` is a [`hub`] of this process, anything else the path of a [`file`](mod@file). The interface exists before it is on any
+//! bus; it has a carrier while it is on one.
 
+mod file;
 mod hub;
 
 use std::{
     io,
+    path::Path,
     sync::{
         OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
@@ -32,20 +35,35 @@ const IN_MEMORY: &str = "mem:";
 pub(crate) struct BusLink {
     doorbell: OnceLock<Doorbell>,
     up: AtomicBool,
-    joined: RwLock<Option<hub::Member>>,
+    joined: RwLock<Option<Bus>>,
+}
+
+/// A bus that was joined.
+enum Bus {
+    Hub(hub::Member),
+    File(file::FileBus),
+}
+
+impl Bus {
+    fn set_listening(&self, listening: bool) {
+        match self {
+            Self::Hub(member) => member.set_listening(listening),
+            Self::File(bus) => bus.set_listening(listening),
+        }
+    }
 }
 
 impl BusLink {
-    fn joined(&self) -> RwLockReadGuard<'_, Option<hub::Member>> {
+    fn joined(&self) -> RwLockReadGuard<'_, Option<Bus>> {
         self.joined.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(&self, string: &str) -> io::Result<hub::Member> {
-        let Some(name) = string.strip_prefix(IN_MEMORY) else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        let doorbell = self.doorbell.get().ok_or(io::ErrorKind::NotConnected)?;
-        Ok(hub::Hub::named(name).join(doorbell.clone()))
+    fn join(&self, string: &str) -> io::Result<Bus> {
+        let doorbell = self.doorbell.get().ok_or(io::ErrorKind::NotConnected)?.clone();
+        match string.strip_prefix(IN_MEMORY) {
+            Some(name) => Ok(Bus::Hub(hub::Hub::named(name).join(doorbell))),
+            None => file::FileBus::attach(Path::new(string), doorbell).map(Bus::File),
+        }
     }
 }
 
@@ -74,27 +92,34 @@ impl Link for BusLink {
     }
 
     fn state(&self) -> LinkState {
-        if self.joined().is_some() { LinkState::Up } else { LinkState::Down }
+        match &*self.joined() {
+            Some(Bus::Hub(_)) => LinkState::Up,
+            Some(Bus::File(bus)) if bus.is_well() => LinkState::Up,
+            _ => LinkState::Down,
+        }
     }
 
     fn send(&self, frame: &Frame) -> io::Result<()> {
         match &*self.joined() {
-            Some(member) => member.send(frame),
+            Some(Bus::Hub(member)) => member.send(frame),
+            Some(Bus::File(bus)) => bus.send(frame),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    fn receive(&self, _pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()> {
-        if let Some(member) = &*self.joined() {
-            member.receive(limit, out);
+    fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()> {
+        match &*self.joined() {
+            Some(Bus::Hub(member)) => member.receive(limit, out),
+            Some(Bus::File(bus)) => bus.receive(pool, limit, out),
+            None => {}
         }
         Ok(())
     }
 
     fn set_up(&self, up: bool) -> io::Result<()> {
         self.up.store(up, Ordering::Release);
-        if let Some(member) = &*self.joined() {
-            member.set_listening(up);
+        if let Some(bus) = &*self.joined() {
+            bus.set_listening(up);
         }
         Ok(())
     }
@@ -104,11 +129,23 @@ impl Link for BusLink {
         match string {
             Some(_) if joined.is_some() => return Err(io::ErrorKind::ResourceBusy.into()),
             Some(string) => {
-                let member = joined.insert(self.join(string)?);
-                member.set_listening(self.up.load(Ordering::Acquire));
+                let bus = joined.insert(self.join(string)?);
+                bus.set_listening(self.up.load(Ordering::Acquire));
             }
-            None => *joined = None,
+            None => {
+                let left = joined.take();
+                // Its thread may be about to look at this link.
+                drop(joined);
+                drop(left);
+            }
         }
         Ok(())
+    }
+
+    fn far_drops(&self) -> Option<u64> {
+        match &*self.joined() {
+            Some(Bus::File(bus)) => Some(bus.overruns()),
+            _ => None,
+        }
     }
 }
