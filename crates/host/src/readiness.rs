@@ -22,6 +22,9 @@ const WAKE: u64 = u64::MAX;
 /// The token of the alarm, which no caller may use either.
 const ALARM: u64 = u64::MAX - 1;
 
+/// How news is told once.
+const NEWS: epoll::EventFlags = epoll::EventFlags::ET;
+
 /// Events taken with one system call.
 const EVENTS: usize = 256;
 
@@ -91,6 +94,19 @@ impl Poller {
     pub fn add_exclusive(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
         let flags = interest.flags() | epoll::EventFlags::EXCLUSIVE;
         Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
+    /// The same, but news is told once: that there is something to read, or room, only when more of it comes, and ends and errors once
+    /// (EPOLLET).
+    pub fn add_news(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        let flags = interest.flags() | NEWS;
+        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
+    }
+
+    /// Changes what news is waited for; what is the case already is told once. ENOENT if `fd` is not in the set.
+    pub fn modify_news(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        let flags = interest.flags() | NEWS;
+        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token), flags)?)
     }
 
     /// Changes what is waited for. ENOENT if `fd` is not in the set.

@@ -4,6 +4,7 @@
 //! that of a live one. A [`Connection`] never blocks unless a deadline is given. What the messages mean is not known here.
 
 mod bind;
+pub mod pair;
 
 use std::{
     io::{IoSlice, IoSliceMut},

@@ -129,6 +129,8 @@ counters! {
         CoalescedSegments "segments merged into trains on receipt";
         MemoryPressure "times that socket buffers came under memory pressure";
         NoticesLost "notices lost because nobody took them";
+        PassedSockets "sockets opened for other processes";
+        PassedSocketsRefused "sockets refused to other processes for their limits";
     }
 }
 

@@ -15,6 +15,7 @@ mod interface;
 mod name;
 mod nearest;
 mod neighbor;
+pub mod passed;
 mod request;
 mod route;
 mod socket;

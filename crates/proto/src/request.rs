@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, Media, NeighborReport,
     NextHop, RouteAttributes, RouteReport, SocketReport, Transport,
+    passed::{SocketReply, SocketRequest},
 };
 
 /// What a caller wants. Interface names are text as the user wrote it: the kernel judges them.
@@ -234,6 +235,8 @@ pub enum Request {
         /// The last one already seen.
         after: Option<String>,
     },
+    /// Something about a socket of another process, which a server alone can answer. Answered with [`Reply::Done`] or [`Reply::Socket`].
+    Socket(SocketRequest),
 }
 
 /// How an interface shall be made.
@@ -415,6 +418,8 @@ pub enum Reply {
         /// Packets it lost because its reader was slow.
         overruns: u64,
     },
+    /// About a socket of another process.
+    Socket(SocketReply),
 }
 
 /// Who a kernel is.
@@ -497,6 +502,8 @@ pub enum Operation {
     Echo,
     /// A capture.
     Capture,
+    /// A socket of another process.
+    Socket,
     /// The conversation with the server itself.
     Server,
 }
@@ -524,6 +531,7 @@ impl Operation {
             Self::Sysctl => "sysctl",
             Self::Echo => "echo",
             Self::Capture => "capture",
+            Self::Socket => "socket",
             Self::Server => "rump client",
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io, mem,
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,6 +21,7 @@ use crate::{
     clock,
     deference::PAUSE,
     link::Signal,
+    passed::Share,
     pool::Pool,
     port::Port,
     seat::Seat,
@@ -38,7 +39,7 @@ const BATCHES: usize = 8;
 pub(crate) struct Reactor {
     poller: Poller,
     state: Mutex<State>,
-    rung: Mutex<VecDeque<Weak<Port>>>,
+    rung: Mutex<VecDeque<Rung>>,
     /// Whether somebody waits in the poller, and must be woken for news.
     sleeping: AtomicBool,
     /// When the poller's alarm ends that wait, in nanoseconds; `u64::MAX` if it is not set.
@@ -62,6 +63,19 @@ struct State {
 enum Source {
     Port(Weak<Port>),
     Watch(Weak<Watch>),
+    News(Weak<dyn News>),
+}
+
+/// Who is told of news of a descriptor; what is the case is told once.
+pub(crate) trait News: Send + Sync {
+    /// The descriptor has news.
+    fn on_event(&self, event: Event);
+}
+
+/// What waits for a visit.
+enum Rung {
+    Port(Weak<Port>),
+    Share(Arc<Share>),
 }
 
 /// What a turn works with.
@@ -171,16 +185,27 @@ impl Reactor {
                         watch.receive();
                     }
                 }
+                Some(Source::News(whose)) => whose.upgrade().iter().for_each(|whose| whose.on_event(event)),
                 None => {}
             }
         }
         turning.events = events;
         let rung = lock(&self.rung).len();
         for _ in 0..rung {
-            let Some(port) = lock(&self.rung).pop_front() else { break };
-            if let Some(port) = port.upgrade() {
-                port.rung.store(false, Ordering::Release);
-                self.visit(&port, &mut turning);
+            let next = lock(&self.rung).pop_front();
+            match next {
+                Some(Rung::Port(port)) => {
+                    if let Some(port) = port.upgrade() {
+                        port.rung.store(false, Ordering::Release);
+                        self.visit(&port, &mut turning);
+                    }
+                }
+                Some(Rung::Share(share)) => {
+                    if share.turn() {
+                        self.ring_share(&share);
+                    }
+                }
+                None => break,
             }
         }
         if back.is_some() {
@@ -369,7 +394,7 @@ impl Reactor {
         let sources = lock(&self.state).sources.clone();
         let ports = sources.into_iter().flatten().filter_map(|source| match source {
             Source::Port(port) => port.upgrade(),
-            Source::Watch(_) => None,
+            Source::Watch(_) | Source::News(_) => None,
         });
         let is_its = |port: &Arc<Port>| matches!(port.link().signal(), Signal::Descriptor(fd) if fd.as_raw_fd() == number);
         ports.into_iter().find(is_its).map(|port| port.name.clone())
@@ -497,8 +522,42 @@ impl Reactor {
     fn ring(&self, port: &Weak<Port>) {
         let Some(strong) = port.upgrade() else { return };
         if !strong.rung.swap(true, Ordering::AcqRel) {
-            lock(&self.rung).push_back(port.clone());
+            lock(&self.rung).push_back(Rung::Port(port.clone()));
             self.wake();
+        }
+    }
+
+    /// Gives a client's sockets a turn.
+    pub(crate) fn ring_share(&self, share: &Arc<Share>) {
+        if share.set_rung() {
+            lock(&self.rung).push_back(Rung::Share(Arc::clone(share)));
+            self.wake();
+        }
+    }
+
+    /// Tells `whose` of news of a descriptor, until it is forgotten; the token of it.
+    pub(crate) fn watch_news(
+        &self,
+        fd: impl AsFd,
+        interest: Interest,
+        whose: Weak<dyn News>,
+    ) -> io::Result<usize> {
+        let token = lock(&self.state).insert(Source::News(whose));
+        let added = self.poller.add_news(fd.as_fd(), token as u64, interest);
+        added.inspect_err(|_| lock(&self.state).remove(token)).map(|()| token)
+    }
+
+    /// Changes what news is wanted.
+    pub(crate) fn modify_news(&self, fd: impl AsFd, token: usize, interest: Interest) {
+        // It is there as long as it is open.
+        let _changed = self.poller.modify_news(fd.as_fd(), token as u64, interest);
+    }
+
+    /// Tells of a descriptor no more.
+    pub(crate) fn forget_news(&self, fd: impl AsFd, token: usize) {
+        if token != usize::MAX {
+            let _gone = self.poller.remove(fd.as_fd());
+            lock(&self.state).remove(token);
         }
     }
 

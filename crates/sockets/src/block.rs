@@ -10,6 +10,9 @@ use bytes::{Bytes, BytesMut};
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
+/// What a block has beside, so that the longest datagram and what stands before it fit into one.
+const SPARE: usize = 128;
+
 /// Payloads up to this length share blocks.
 const SMALL: usize = BLOCK / 4;
 
@@ -21,7 +24,7 @@ static POOL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 /// The block that a socket fills with small payloads.
 #[derive(Default)]
-pub(crate) struct Block(Mutex<BytesMut>);
+pub struct Block(Mutex<BytesMut>);
 
 /// A block on loan.
 struct Loan(Box<[u8]>);
@@ -38,6 +41,13 @@ impl Block {
         }
     }
 
+    /// What `read` puts into a block and says the length of: in place if it is long, copied to where small payloads are if not.
+    pub fn fill<E>(&self, read: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<Bytes, E> {
+        let mut loan = Loan::take();
+        let len = read(&mut loan.0)?;
+        if len <= SMALL { Ok(self.share(&loan.0[..len])) } else { Ok(loan.into_bytes(len)) }
+    }
+
     fn share(&self, payload: &[u8]) -> Bytes {
         let mut block = lock(&self.0);
         if block.capacity() - block.len() < payload.len() {
@@ -51,13 +61,17 @@ impl Block {
 impl Loan {
     fn take() -> Self {
         let kept = lock(&POOL).pop();
-        Self(kept.unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice()))
+        Self(kept.unwrap_or_else(|| vec![0; BLOCK + SPARE].into_boxed_slice()))
     }
 
     /// A payload that fits, in this block until its last slice is gone.
     fn hold(mut self, payload: &[u8]) -> Bytes {
         self.0[..payload.len()].copy_from_slice(payload);
-        Bytes::from_owner(self).slice(..payload.len())
+        self.into_bytes(payload.len())
+    }
+
+    fn into_bytes(self, len: usize) -> Bytes {
+        Bytes::from_owner(self).slice(..len)
     }
 }
 

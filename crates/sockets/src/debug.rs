@@ -3,8 +3,8 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, RawSocket, ReadHalf, TcpListener,
-    TcpSocket, TcpStream, UdpSocket, Wait, WriteHalf, blocking,
+    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, RawSocket, ReadHalf, Streams,
+    TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitStreams, WriteHalf, blocking,
 };
 
 fn print(
@@ -43,13 +43,14 @@ macro_rules! unconnected {
     )*};
 }
 
-connected!(Net: TcpStream<N>, OwnedReadHalf<N>, OwnedWriteHalf<N>, ReadHalf<'_, N>, WriteHalf<'_, N>);
-connected!(Wait: blocking::TcpStream<N>);
+connected!(Streams: TcpStream<N>, OwnedReadHalf<N>, OwnedWriteHalf<N>, ReadHalf<'_, N>, WriteHalf<'_, N>);
+connected!(WaitStreams: blocking::TcpStream<N>);
 unconnected!(Net: FlowListener<N>, "FlowListener");
 unconnected!(Wait: blocking::FlowListener<N>, "FlowListener");
-unconnected!(Net: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket", UdpSocket<N>, "UdpSocket");
-unconnected!(Net: RawSocket<N>, "RawSocket", IcmpSocket<N>, "IcmpSocket");
-unconnected!(Wait: blocking::TcpListener<N>, "TcpListener", blocking::UdpSocket<N>, "UdpSocket");
+unconnected!(Streams: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket");
+unconnected!(Net: UdpSocket<N>, "UdpSocket", RawSocket<N>, "RawSocket", IcmpSocket<N>, "IcmpSocket");
+unconnected!(WaitStreams: blocking::TcpListener<N>, "TcpListener");
+unconnected!(Wait: blocking::UdpSocket<N>, "UdpSocket");
 unconnected!(Wait: blocking::RawSocket<N>, "RawSocket", blocking::IcmpSocket<N>, "IcmpSocket");
 
 impl<N: Net> fmt::Debug for Flow<N> {

@@ -24,8 +24,10 @@ use rumpnet_proto::Errno;
 use rumpnet_stack::{Endpoint, Stack, time::Instant};
 
 pub use addresses::ToSocketAddrs;
+pub use block::Block;
 pub use datagram::{Meta, Train};
 pub use ip::{IcmpSocket, RawSocket};
+pub use tcp::handle::{Streams, TcpHandle, TcpWait, WaitStreams};
 pub use tcp::{
     Flow, FlowListener, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket,
     TcpStream, WriteHalf,

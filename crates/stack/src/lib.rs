@@ -199,6 +199,11 @@ impl Stack {
         answer
     }
 
+    /// Counts what the shell has seen.
+    pub const fn count(&mut self, counter: Counter) {
+        self.cx.count(counter);
+    }
+
     /// A counter's value.
     pub const fn counter(&self, counter: Counter) -> u64 {
         self.cx.statistics.counter(counter)

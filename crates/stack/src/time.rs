@@ -11,6 +11,8 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::{Add, AddAssign, Div, Mul, Sub, SubAssign};
 
+use serde::{Deserialize, Serialize};
+
 const NANOS_PER_MICRO: u64 = 1_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -22,7 +24,7 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 pub struct Instant(NonZeroU64);
 
 /// A span of time in nanoseconds; never negative. It is kept as an [`Instant`] is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Duration(NonZeroU64);
 
 impl Instant {

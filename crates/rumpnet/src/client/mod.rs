@@ -13,7 +13,7 @@ mod wait;
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::FileTypeExt,
     },
     sync::{Mutex, PoisonError},
@@ -89,6 +89,14 @@ impl Client {
         self.call_with(request, &[], None)
     }
 
+    /// Asks, and waits for the answer and for the descriptor that comes with it.
+    pub(crate) fn call_for_descriptor(
+        &self,
+        request: Request,
+    ) -> Result<(Reply, Option<OwnedFd>), ControlError> {
+        self.exchange(request, &[], None)
+    }
+
     /// Asks, and waits for the answer or until `interrupt` is readable: EINTR. The answer is passed over when it comes.
     pub fn call_until(&self, request: Request, interrupt: BorrowedFd<'_>) -> Result<Reply, ControlError> {
         self.call_with(request, &[], Some(interrupt))
@@ -101,6 +109,15 @@ impl Client {
         descriptors: &[BorrowedFd<'_>],
         interrupt: Option<BorrowedFd<'_>>,
     ) -> Result<Reply, ControlError> {
+        self.exchange(request, descriptors, interrupt).map(|(reply, _)| reply)
+    }
+
+    fn exchange(
+        &self,
+        request: Request,
+        descriptors: &[BorrowedFd<'_>],
+        interrupt: Option<BorrowedFd<'_>>,
+    ) -> Result<(Reply, Option<OwnedFd>), ControlError> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = last.checked_add(1).unwrap_or(NO_CALL + 1);
         let until = Instant::now() + self.patience + own_wait(&request);
@@ -120,7 +137,7 @@ impl Client {
         id: u32,
         until: Instant,
         interrupt: Option<BorrowedFd<'_>>,
-    ) -> Result<Reply, ControlError> {
+    ) -> Result<(Reply, Option<OwnedFd>), ControlError> {
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
             let waited = wait_readable(self.socket.as_fd(), interrupt, Some(left(until)));
@@ -129,27 +146,29 @@ impl Client {
                 Waited::TimedOut => return Err(self.timed_out()),
                 Waited::Interrupted => return Err(self.refuse(Errno::Intr)),
             }
-            let answer = self.next_answer(&mut buffer)?;
+            let (answer, descriptor) = self.next_answer(&mut buffer)?;
             match answer.result {
                 Err(error) if answer.id == NO_CALL => return Err(self.ended(error)),
-                result if answer.id == id => return result,
+                result if answer.id == id => return result.map(|reply| (reply, descriptor)),
                 _ => {}
             }
         }
     }
 
-    fn next_answer(&self, buffer: &mut [u8]) -> Result<Answer, ControlError> {
-        let received = self.socket.receive(buffer, 0).map_err(io::Error::from);
+    /// An answer, and what came with it; an answer that was given up takes its descriptor along.
+    fn next_answer(&self, buffer: &mut [u8]) -> Result<(Answer, Option<OwnedFd>), ControlError> {
+        let received = self.socket.receive(buffer, 1).map_err(io::Error::from);
         let message = match received {
             // That our call was not read is told first; behind it there may be the server's word why.
-            Err(error) if is_gone(&error) => self.socket.receive(buffer, 0).map_err(io::Error::from),
+            Err(error) if is_gone(&error) => self.socket.receive(buffer, 1).map_err(io::Error::from),
             received => received,
         };
         let message = message.map_err(|error| self.broken(&error))?;
         if message.len == 0 {
             return Err(self.gone());
         }
-        codec::decode(&buffer[..message.len]).map_err(|errno| self.misunderstood(errno))
+        let answer = codec::decode(&buffer[..message.len]).map_err(|errno| self.misunderstood(errno))?;
+        Ok((answer, message.descriptors.into_iter().next()))
     }
 
     fn refuse(&self, errno: Errno) -> ControlError {

@@ -2,7 +2,8 @@
 //!
 //! [`Server::start`] answers at a [`Listener`] until [`Server::stop`]. One thread takes connections and watches for clients and
 //! readers of captures that go; each client has a thread of its own, so that a slow or dead one keeps nobody waiting. What
-//! a client opened (echo sessions, captures) is closed when it goes. Everything is bounded by [`Limits`].
+//! a client opened (echo sessions, captures, sockets) is closed when it goes, but for sockets whose descriptors it has passed on. Everything is
+//! bounded by [`Limits`].
 //!
 //! *Not* here: what requests mean ([`crate::Kernel::control`]), how messages are encoded (`rumpnet_proto::codec`), and how the socket
 //! is taken (`rumpnet_host::unix`).
@@ -12,6 +13,7 @@ mod lab;
 mod owned;
 mod pcapng;
 mod session;
+mod sockets;
 mod watch;
 
 use std::{
@@ -25,7 +27,7 @@ use std::{
 use rumpnet_host::readiness::Poller;
 pub use rumpnet_host::unix::Listener;
 
-use crate::{Kernel, Lab};
+use crate::{Kernel, Lab, passed::Share};
 use session::Session;
 use watch::{LISTENER, Watched};
 
@@ -46,6 +48,11 @@ pub struct Limits {
     pub echo_sessions: usize,
     /// Captures of one client, and as many again that are closed and not read yet; a further one is refused with EMFILE.
     pub captures: usize,
+    /// Sockets of one client; a further one is refused with EMFILE, and a connection waits for one to be closed.
+    pub sockets: usize,
+    /// Octets that the descriptors of one client's sockets may hold on their way, all together. What is left decides how much a new one may
+    /// hold; with too little it is refused with ENOBUFS.
+    pub socket_octets: usize,
     /// How long a client may leave its answers unread before it is given up.
     pub patience: Duration,
 }
@@ -57,6 +64,8 @@ impl Default for Limits {
             waiting_calls: 8,
             echo_sessions: 32,
             captures: 8,
+            sockets: 1024,
+            socket_octets: 256 * 1024 * 1024,
             patience: Duration::from_secs(10),
         }
     }
@@ -87,6 +96,8 @@ struct Clients {
     last: u64,
     sessions: BTreeMap<u64, Arc<Session>>,
     watched: BTreeMap<u64, Watched>,
+    /// The sockets of clients, also of those who have gone and passed them on.
+    shares: Vec<Arc<Share>>,
     stopping: bool,
 }
 
@@ -128,6 +139,8 @@ impl Server {
         // It panics on nothing that a client does; if it did, there is nothing left to stop.
         let _ended = watch.join();
         self.shared.dismiss_clients();
+        let shares = std::mem::take(&mut self.shared.clients().shares);
+        shares.iter().for_each(|share| share.close_all());
     }
 }
 

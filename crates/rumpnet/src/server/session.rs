@@ -14,10 +14,11 @@ use rumpnet_proto::{
     codec::{self, Answer, Call, MAX_MESSAGE},
 };
 
-use super::{Shared, capture::Stream, owned::Owned, spawn, watch::Watched};
+use super::{Limits, Shared, capture::Stream, owned::Owned, sockets, spawn, watch::Watched};
 use crate::{
     Kernel,
     client::{NO_CALL, deadline_after},
+    passed::Share,
 };
 
 type Result<T> = std::result::Result<T, ControlError>;
@@ -31,6 +32,7 @@ pub(super) struct Session {
     owned: Mutex<Owned>,
     /// The kernel of the host that the client has entered, if the server is a lab.
     entered: OnceLock<Kernel>,
+    share: Arc<Share>,
 }
 
 fn refuse<T>(operation: Operation, errno: Errno) -> Result<T> {
@@ -38,8 +40,13 @@ fn refuse<T>(operation: Operation, errno: Errno) -> Result<T> {
 }
 
 impl Session {
-    pub(super) fn new(socket: Connection) -> Self {
-        Self { socket, owned: Mutex::default(), entered: OnceLock::new() }
+    pub(super) fn new(socket: Connection, limits: &Limits) -> Self {
+        Self { socket, owned: Mutex::default(), entered: OnceLock::new(), share: Share::new(limits) }
+    }
+
+    /// Its sockets.
+    pub(super) const fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     /// Ends the conversation with a reason, if there is room to say it.
@@ -54,8 +61,16 @@ impl Session {
         let token = shared.watch(&**self, Watched::Client(Arc::downgrade(self)));
         let mut buffer = vec![0; MAX_MESSAGE];
         while let Some((Call { id, request }, descriptors)) = self.next_call(&mut buffer) {
-            let result = self.answer(shared, id, request, descriptors);
-            if result.is_some_and(|result| !self.send(id, result, shared.limits.patience)) {
+            let is_sent = match request {
+                Request::Socket(request) => {
+                    let (result, descriptor) = sockets::answer(self.kernel(shared), &self.share, request);
+                    self.send_with(id, result, descriptor, shared.limits.patience)
+                }
+                request => self
+                    .answer(shared, id, request, descriptors)
+                    .is_none_or(|result| self.send(id, result, shared.limits.patience)),
+            };
+            if !is_sent {
                 break;
             }
         }
@@ -115,12 +130,25 @@ impl Session {
 
     /// Sends an answer; false if the client is gone, or has not read for so long.
     fn send(&self, id: u32, result: Result<Reply>, patience: Duration) -> bool {
+        self.send_with(id, result, None, patience)
+    }
+
+    /// The same with a descriptor.
+    fn send_with(
+        &self,
+        id: u32,
+        result: Result<Reply>,
+        descriptor: Option<OwnedFd>,
+        patience: Duration,
+    ) -> bool {
         let message = codec::encode(&Answer { id, result }).or_else(|errno| {
             let error = ControlError::new(Operation::Server, "", errno);
             let result = Err(error.with_hint("the answer fits no message"));
             codec::encode(&Answer { id, result })
         });
-        message.is_ok_and(|message| self.socket.send_by(&message, &[], deadline_after(patience)).is_ok())
+        let descriptors: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+        let by = deadline_after(patience);
+        message.is_ok_and(|message| self.socket.send_by(&message, &descriptors, by).is_ok())
     }
 
     fn owned(&self) -> MutexGuard<'_, Owned> {
@@ -281,6 +309,7 @@ impl Session {
     pub(super) fn close_all(&self, shared: &Shared) {
         let (echo_sessions, streams) = self.owned().take_all();
         streams.iter().for_each(|stream| stream.cancel());
+        self.share.orphan();
         for echo in echo_sessions {
             // One that is closed already is as wanted.
             let _closed = self.kernel(shared).control(Request::EchoClose { echo });

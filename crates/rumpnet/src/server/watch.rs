@@ -12,7 +12,7 @@ use std::{
 use rumpnet_host::{machine, readiness::Interest, unix::Connection};
 use rumpnet_proto::Errno;
 
-use super::{Listener, Shared, capture::Stream, session::Session, spawn};
+use super::{Limits, Listener, Shared, capture::Stream, session::Session, spawn};
 
 /// The token that is no client's and no capture's.
 pub(super) const LISTENER: u64 = 0;
@@ -100,7 +100,7 @@ impl Spare {
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
         if let Ok(socket) = listener.accept() {
-            Session::new(socket).refuse_all(Errno::MFile);
+            Session::new(socket, &Limits::default()).refuse_all(Errno::MFile);
         }
         *self = Self::new();
     }
@@ -111,7 +111,7 @@ fn accept(shared: &Arc<Shared>, listener: &Listener, spare: &mut Spare, user: u3
     match listener.accept().map_err(io::Error::from) {
         Ok(socket) => {
             if let Err((socket, errno)) = admit(shared, socket, user) {
-                Session::new(socket).refuse_all(errno);
+                Session::new(socket, &shared.limits).refuse_all(errno);
             }
         }
         // The newcomer has gone between the wait and here.
@@ -132,8 +132,10 @@ fn admit(shared: &Arc<Shared>, socket: Connection, user: u32) -> Result<(), (Con
     }
     clients.last += 1;
     let number = clients.last;
-    let session = Arc::new(Session::new(socket));
+    let session = Arc::new(Session::new(socket, &shared.limits));
     clients.sessions.insert(number, Arc::clone(&session));
+    clients.shares.retain(|share| !share.is_spent());
+    clients.shares.push(Arc::clone(session.share()));
     drop(clients);
     let (server, its) = (Arc::clone(shared), Arc::clone(&session));
     let started = spawn("rump-client", move || {

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::mode::Mode;
 use crate::{
     Flow, Interest, Wait,
-    tcp::{core::Tcp, options::listener_options},
+    tcp::{core::Tcp, handle::TcpHandle as _, options::listener_options},
 };
 
 /// As [`crate::FlowListener`], with calls that wait in place; a [`Flow`] is answered by [`Flow::accept_blocking`].

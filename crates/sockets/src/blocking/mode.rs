@@ -9,7 +9,7 @@ use std::{
 use rumpnet_proto::Errno;
 use rumpnet_stack::Endpoint;
 
-use crate::{Interest, Wait};
+use crate::{Interest, TcpWait, Wait};
 
 /// The methods of every socket whose calls wait; its field `mode` says how.
 macro_rules! waiting_options {
@@ -83,6 +83,27 @@ impl Mode {
         net: &N,
         socket: Endpoint,
         interest: Interest,
+        call: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let wait = |patience| wait(net, socket, interest, patience).map_err(|_| N::error(Errno::Again));
+        self.alternate(interest, wait, call)
+    }
+
+    /// The same of a TCP socket of whatever world.
+    pub(crate) fn when_tcp<T: TcpWait, R>(
+        &self,
+        tcp: &T,
+        interest: Interest,
+        call: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let wait = |patience| tcp.wait(interest, patience).map_err(|_| T::error(Errno::Again));
+        self.alternate(interest, wait, call)
+    }
+
+    fn alternate<R>(
+        &self,
+        interest: Interest,
+        mut wait: impl FnMut(Option<Duration>) -> io::Result<()>,
         mut call: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
         let patience = self.patience(interest);
@@ -96,7 +117,7 @@ impl Mode {
                 result => return result,
             }
             // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
-            wait(net, socket, interest, patience).map_err(|_| N::error(Errno::Again))?;
+            wait(patience)?;
         }
     }
 }

@@ -6,23 +6,24 @@ use rumpnet_stack::TcpOption;
 
 use super::{TcpStream, mode::Mode};
 use crate::{
-    Interest, ToSocketAddrs, Wait,
+    Interest, ToSocketAddrs,
     tcp::{
-        core::{BACKLOG, Tcp},
+        core::BACKLOG,
+        handle::{TcpHandle as _, WaitStreams},
         options::listener_options,
     },
 };
 
 /// A listening TCP socket whose calls wait in place; when it is closed, what waits to be accepted is reset.
-pub struct TcpListener<N: Wait> {
-    tcp: Arc<Tcp<N>>,
+pub struct TcpListener<N: WaitStreams> {
+    tcp: Arc<N::Tcp>,
     mode: Arc<Mode>,
 }
 
-impl<N: Wait> TcpListener<N> {
+impl<N: WaitStreams> TcpListener<N> {
     /// socket(2), bind(2) with SO_REUSEADDR, and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
-        let tcp = Tcp::open(net)?;
+        let tcp = N::Tcp::open(net)?;
         // As `std` has it: connections of an earlier listener are not in the way.
         tcp.set_option(TcpOption::ReuseAddress(true))?;
         tcp.bind(local.to_socket_addr()?)?;
@@ -30,20 +31,25 @@ impl<N: Wait> TcpListener<N> {
         Ok(Self::from_core(Arc::new(tcp)))
     }
 
-    pub(crate) fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+    pub(crate) fn from_core(tcp: Arc<N::Tcp>) -> Self {
         Self { tcp, mode: Arc::default() }
     }
 
     /// Waits for a connection, and says whose it is.
     pub fn accept(&self) -> io::Result<(TcpStream<N>, SocketAddr)> {
         let accept = || self.tcp.accept();
-        let (tcp, peer) = self.mode.when(self.tcp.net(), self.tcp.endpoint(), Interest::Readable, accept)?;
+        let (tcp, peer) = self.mode.when_tcp(&*self.tcp, Interest::Readable, accept)?;
         Ok((TcpStream::from_core(Arc::new(tcp)), peer))
     }
 
     /// Connection after connection; it never ends.
     pub const fn incoming(&self) -> Incoming<'_, N> {
         Incoming(self)
+    }
+
+    /// The socket of this world that it is a handle on.
+    pub fn socket(&self) -> &N::Tcp {
+        &self.tcp
     }
 
     /// Another handle on the same socket.
@@ -66,9 +72,9 @@ impl<N: Wait> TcpListener<N> {
 }
 
 /// The connections of a listener, as they come.
-pub struct Incoming<'a, N: Wait>(&'a TcpListener<N>);
+pub struct Incoming<'a, N: WaitStreams>(&'a TcpListener<N>);
 
-impl<N: Wait> Iterator for Incoming<'_, N> {
+impl<N: WaitStreams> Iterator for Incoming<'_, N> {
     type Item = io::Result<TcpStream<N>>;
 
     fn next(&mut self) -> Option<Self::Item> {

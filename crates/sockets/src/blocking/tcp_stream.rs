@@ -11,24 +11,27 @@ use bytes::Bytes;
 use rumpnet_proto::Errno;
 use rumpnet_stack::{SendMode, buffer::Payload};
 
-use super::mode::{self, Mode};
+use super::mode::Mode;
 use crate::{
-    Interest, ToSocketAddrs, Wait,
-    tcp::{core::Tcp, options::stream_options},
+    Interest, ToSocketAddrs,
+    tcp::{
+        handle::{TcpHandle as _, TcpWait as _, WaitStreams},
+        options::stream_options,
+    },
 };
 
 /// A TCP connection whose calls wait in place.
 ///
 /// Closing sends what was written and the end of the stream, in the background; a connection with data that nobody has read is reset.
-pub struct TcpStream<N: Wait> {
-    tcp: Arc<Tcp<N>>,
+pub struct TcpStream<N: WaitStreams> {
+    tcp: Arc<N::Tcp>,
     mode: Arc<Mode>,
 }
 
-impl<N: Wait> TcpStream<N> {
+impl<N: WaitStreams> TcpStream<N> {
     /// socket(2) and connect(2). ConnectionRefused, TimedOut, HostUnreachable, NetworkUnreachable, ENFILE beyond the limit.
     pub fn connect(net: &N, remote: impl ToSocketAddrs) -> io::Result<Self> {
-        Self::connect_from(Tcp::open(net)?, remote.to_socket_addr()?, None)
+        Self::connect_from(N::Tcp::open(net)?, remote.to_socket_addr()?, None)
     }
 
     /// The same, waiting at most so long: TimedOut. InvalidInput for a zero span, as `std` has it.
@@ -36,11 +39,11 @@ impl<N: Wait> TcpStream<N> {
         if patience.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a time-out cannot be zero"));
         }
-        Self::connect_from(Tcp::open(net)?, *remote, Some(patience))
+        Self::connect_from(N::Tcp::open(net)?, *remote, Some(patience))
     }
 
     pub(crate) fn connect_from(
-        tcp: Tcp<N>,
+        tcp: N::Tcp,
         remote: SocketAddr,
         patience: Option<Duration>,
     ) -> io::Result<Self> {
@@ -49,15 +52,20 @@ impl<N: Wait> TcpStream<N> {
     }
 
     /// Waits for the end of a handshake.
-    pub(crate) fn connected_by(tcp: Tcp<N>, patience: Option<Duration>) -> io::Result<Self> {
-        mode::wait(tcp.net(), tcp.endpoint(), Interest::Writable, patience)?;
+    pub(crate) fn connected_by(tcp: N::Tcp, patience: Option<Duration>) -> io::Result<Self> {
+        tcp.wait(Interest::Writable, patience)?;
         tcp.connected()?;
         Ok(Self::from_core(Arc::new(tcp)))
     }
 
-    pub(crate) fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+    pub(crate) fn from_core(tcp: Arc<N::Tcp>) -> Self {
         tcp.let_linger(true);
         Self { tcp, mode: Arc::default() }
+    }
+
+    /// The socket of this world that it is a handle on.
+    pub fn socket(&self) -> &N::Tcp {
+        &self.tcp
     }
 
     /// Another handle on the same socket.
@@ -111,12 +119,12 @@ impl<N: Wait> TcpStream<N> {
     pub fn wait_urgent(&self) -> io::Result<()> {
         self.when(Interest::Urgent, || {
             let here = self.tcp.is_ready(Interest::Urgent);
-            if here { Ok(()) } else { Err(N::error(Errno::Again)) }
+            if here { Ok(()) } else { Err(N::Tcp::error(Errno::Again)) }
         })
     }
 
     fn when<R>(&self, interest: Interest, call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.mode.when(self.tcp.net(), self.tcp.endpoint(), interest, call)
+        self.mode.when_tcp(&*self.tcp, interest, call)
     }
 
     /// Whether calls answer WouldBlock instead of waiting; nor does closing wait then (SO_LINGER).
@@ -130,7 +138,7 @@ impl<N: Wait> TcpStream<N> {
     stream_options!();
 }
 
-impl<N: Wait> Read for &TcpStream<N> {
+impl<N: WaitStreams> Read for &TcpStream<N> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.when(Interest::Readable, || self.tcp.receive(buffer))
     }
@@ -140,7 +148,7 @@ impl<N: Wait> Read for &TcpStream<N> {
     }
 }
 
-impl<N: Wait> Write for &TcpStream<N> {
+impl<N: WaitStreams> Write for &TcpStream<N> {
     fn write(&mut self, payload: &[u8]) -> io::Result<usize> {
         self.when(Interest::Writable, || self.tcp.send(payload))
     }
@@ -154,7 +162,7 @@ impl<N: Wait> Write for &TcpStream<N> {
     }
 }
 
-impl<N: Wait> Read for TcpStream<N> {
+impl<N: WaitStreams> Read for TcpStream<N> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self).read(buffer)
     }
@@ -164,7 +172,7 @@ impl<N: Wait> Read for TcpStream<N> {
     }
 }
 
-impl<N: Wait> Write for TcpStream<N> {
+impl<N: WaitStreams> Write for TcpStream<N> {
     fn write(&mut self, payload: &[u8]) -> io::Result<usize> {
         (&*self).write(payload)
     }

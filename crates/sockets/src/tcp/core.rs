@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{Shutdown, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
-    task::{Context, Poll},
+    task::Waker,
 };
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use rumpnet_stack::{
     time::Instant,
 };
 
+use super::handle::TcpHandle;
 use crate::{
     Interest, Net,
     block::{BLOCK, Block},
@@ -27,7 +28,7 @@ pub(crate) const BACKLOG: u32 = 1024;
 const BLOCKS_AT_ONCE: usize = 4;
 
 /// An open TCP socket of any kind, closed when it is dropped.
-pub(crate) struct Tcp<N: Net> {
+pub struct Tcp<N: Net> {
     net: N,
     id: SocketId,
     block: Block,
@@ -38,11 +39,6 @@ pub(crate) struct Tcp<N: Net> {
 }
 
 impl<N: Net> Tcp<N> {
-    pub(crate) fn open(net: &N) -> io::Result<Self> {
-        let id = net.enter(|stack, _| stack.tcp_open()).map_err(N::error)?;
-        Ok(Self::of(net, id))
-    }
-
     fn of(net: &N, id: SocketId) -> Self {
         Self {
             net: net.clone(),
@@ -51,11 +47,6 @@ impl<N: Net> Tcp<N> {
             full: AtomicBool::new(false),
             may_linger: AtomicBool::new(false),
         }
-    }
-
-    /// Whether closing may wait.
-    pub(crate) fn let_linger(&self, may: bool) {
-        self.may_linger.store(may, Ordering::Relaxed);
     }
 
     /// Before it is closed: waits until the peer has everything, if that is wanted and allowed.
@@ -71,16 +62,6 @@ impl<N: Net> Tcp<N> {
         }
     }
 
-    /// Whether the peer has acknowledged everything, our end of the stream included; WouldBlock while it has not, then the error if there is one.
-    pub(crate) fn delivered(&self) -> io::Result<()> {
-        self.call(|stack, _| {
-            if !stack.readiness(self.endpoint()).delivered {
-                return Err(Errno::Again);
-            }
-            stack.tcp_take_error(self.id)?.map_or(Ok(()), Err)
-        })
-    }
-
     pub(crate) const fn endpoint(&self) -> Endpoint {
         Endpoint::Tcp(self.id)
     }
@@ -91,14 +72,6 @@ impl<N: Net> Tcp<N> {
 
     fn call<R>(&self, call: impl FnOnce(&mut Stack, Instant) -> Result<R, Errno>) -> io::Result<R> {
         self.net.enter(call).map_err(N::error)
-    }
-
-    pub(crate) fn bind(&self, local: SocketAddr) -> io::Result<()> {
-        self.call(|stack, _| stack.tcp_bind(self.id, local)).map(drop)
-    }
-
-    pub(crate) fn listen(&self, backlog: u32) -> io::Result<()> {
-        self.call(|stack, _| stack.tcp_listen(self.id, backlog))
     }
 
     pub(crate) fn listen_any(&self, interface: &str, port: u16, backlog: u32) -> io::Result<()> {
@@ -120,45 +93,6 @@ impl<N: Net> Tcp<N> {
         self.call(|stack, now| stack.tcp_refuse(now, self.id))
     }
 
-    /// Begins a connection.
-    pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
-        self.call(|stack, now| stack.tcp_connect(now, self.id, remote))
-    }
-
-    /// What the connection that was begun came to; WouldBlock while it is not known.
-    pub(crate) fn connected(&self) -> io::Result<()> {
-        self.call(|stack, _| {
-            let readiness = stack.readiness(self.endpoint());
-            if !Interest::Writable.is_met(readiness) {
-                return Err(Errno::Again);
-            }
-            match stack.tcp_take_error(self.id)? {
-                Some(error) => Err(error),
-                None if readiness.closed => Err(Errno::ConnAborted),
-                None => Ok(()),
-            }
-        })
-    }
-
-    pub(crate) fn accept(&self) -> io::Result<(Self, SocketAddr)> {
-        let (id, peer) = self.call(|stack, _| stack.tcp_accept(self.id))?;
-        Ok((Self::of(&self.net, id), peer))
-    }
-
-    /// Copies and sends as much as there is room for, and returns how much.
-    pub(crate) fn send(&self, payload: &[u8]) -> io::Result<usize> {
-        self.send_as(payload, SendMode::default())
-    }
-
-    /// The same with flags.
-    pub(crate) fn send_as(&self, payload: &[u8], how: SendMode) -> io::Result<usize> {
-        self.send_pieces(payload.chunks(BLOCK), how)
-    }
-
-    pub(crate) fn send_vectored(&self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_pieces(payloads.iter().flat_map(|payload| payload.chunks(BLOCK)), SendMode::default())
-    }
-
     fn send_pieces<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, how: SendMode) -> io::Result<usize> {
         if self.full.load(Ordering::Relaxed) && !self.is_ready(Interest::Writable) {
             return Err(N::error(Errno::Again));
@@ -172,11 +106,6 @@ impl<N: Net> Tcp<N> {
             copies.push(self.block.copy(piece));
         }
         self.hand_over(copies, how)
-    }
-
-    /// Sends bytes that are not copied.
-    pub(crate) fn send_bytes(&self, bytes: Bytes) -> io::Result<usize> {
-        self.hand_over([bytes], SendMode::default())
     }
 
     fn hand_over(&self, pieces: impl IntoIterator<Item = Bytes>, how: SendMode) -> io::Result<usize> {
@@ -203,19 +132,75 @@ impl<N: Net> Tcp<N> {
         sent
     }
 
-    /// Takes what has come, shared with the link's buffers; none at the end of the stream.
-    pub(crate) fn receive_slices(&self, limit: usize) -> io::Result<Payload> {
-        if limit == 0 {
-            return Ok(Payload::Empty);
-        }
-        self.call(|stack, now| stack.tcp_receive(now, self.id, limit))
+    fn addresses(&self) -> io::Result<(Option<SocketAddr>, Option<SocketAddr>)> {
+        self.call(|stack, _| stack.tcp_addresses(self.id))
     }
 
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn readiness(&self) -> Readiness {
+        self.net.enter(|stack, _| stack.readiness(self.endpoint()))
+    }
+}
+
+impl<N: Net> TcpHandle for Tcp<N> {
+    type World = N;
+
+    fn error(errno: Errno) -> io::Error {
+        N::error(errno)
+    }
+
+    fn open(net: &N) -> io::Result<Self> {
+        let id = net.enter(|stack, _| stack.tcp_open()).map_err(N::error)?;
+        Ok(Self::of(net, id))
+    }
+
+    fn bind(&self, local: SocketAddr) -> io::Result<()> {
+        self.call(|stack, _| stack.tcp_bind(self.id, local)).map(drop)
+    }
+
+    fn listen(&self, backlog: u32) -> io::Result<()> {
+        self.call(|stack, _| stack.tcp_listen(self.id, backlog))
+    }
+
+    fn connect(&self, remote: SocketAddr) -> io::Result<()> {
+        self.call(|stack, now| stack.tcp_connect(now, self.id, remote))
+    }
+
+    fn connected(&self) -> io::Result<()> {
+        self.call(|stack, _| {
+            let readiness = stack.readiness(self.endpoint());
+            if !Interest::Writable.is_met(readiness) {
+                return Err(Errno::Again);
+            }
+            match stack.tcp_take_error(self.id)? {
+                Some(error) => Err(error),
+                None if readiness.closed => Err(Errno::ConnAborted),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn accept(&self) -> io::Result<(Self, SocketAddr)> {
+        let (id, peer) = self.call(|stack, _| stack.tcp_accept(self.id))?;
+        Ok((Self::of(&self.net, id), peer))
+    }
+
+    fn send_as(&self, payload: &[u8], how: SendMode) -> io::Result<usize> {
+        self.send_pieces(payload.chunks(BLOCK), how)
+    }
+
+    fn send_vectored(&self, payloads: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_pieces(payloads.iter().flat_map(|payload| payload.chunks(BLOCK)), SendMode::default())
+    }
+
+    fn send_bytes(&self, bytes: Bytes) -> io::Result<usize> {
+        self.hand_over([bytes], SendMode::default())
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(self.receive_slices(buffer.len())?.copy_to(buffer))
     }
 
-    pub(crate) fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn receive_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let payload = self.receive_slices(buffers.iter().map(|buffer| buffer.len()).sum())?;
         let mut copied = 0;
         for buffer in buffers {
@@ -224,88 +209,79 @@ impl<N: Net> Tcp<N> {
         Ok(copied)
     }
 
-    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive_slices(&self, limit: usize) -> io::Result<Payload> {
+        if limit == 0 {
+            return Ok(Payload::Empty);
+        }
+        self.call(|stack, now| stack.tcp_receive(now, self.id, limit))
+    }
+
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         Ok(self.call(|stack, _| stack.tcp_peek(self.id, buffer.len()))?.copy_to(buffer))
     }
 
-    /// Takes the urgent byte out of band; it never waits.
-    pub(crate) fn receive_urgent(&self) -> io::Result<Option<u8>> {
+    fn receive_urgent(&self) -> io::Result<Option<u8>> {
         self.call(|stack, _| stack.tcp_receive_urgent(self.id, false))
     }
 
-    pub(crate) fn urgent_ahead(&self) -> io::Result<Option<u32>> {
+    fn urgent_ahead(&self) -> io::Result<Option<u32>> {
         self.call(|stack, _| stack.tcp_urgent_ahead(self.id))
     }
 
-    pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+    fn shut_down(&self, how: Shutdown) -> io::Result<()> {
         self.call(|stack, now| stack.tcp_shutdown(now, self.id, crate::shutdown_of(how)))
     }
 
-    fn addresses(&self) -> io::Result<(Option<SocketAddr>, Option<SocketAddr>)> {
-        self.call(|stack, _| stack.tcp_addresses(self.id))
+    fn let_linger(&self, may: bool) {
+        self.may_linger.store(may, Ordering::Relaxed);
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn delivered(&self) -> io::Result<()> {
+        self.call(|stack, _| {
+            if !stack.readiness(self.endpoint()).delivered {
+                return Err(Errno::Again);
+            }
+            stack.tcp_take_error(self.id)?.map_or(Ok(()), Err)
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         self.addresses()?.0.ok_or_else(|| N::error(Errno::Inval))
     }
 
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.addresses()?.1.ok_or_else(|| N::error(Errno::NotConn))
     }
 
-    pub(crate) fn set_option(&self, option: TcpOption) -> io::Result<()> {
+    fn set_option(&self, option: TcpOption) -> io::Result<()> {
         self.call(|stack, now| stack.tcp_set_option(now, self.id, option))
     }
 
-    pub(crate) fn settings(&self) -> io::Result<TcpSettings> {
+    fn settings(&self) -> io::Result<TcpSettings> {
         self.call(|stack, _| stack.tcp_settings(self.id))
     }
 
-    pub(crate) fn info(&self) -> io::Result<TcpInfo> {
+    fn info(&self) -> io::Result<TcpInfo> {
         self.call(|stack, _| stack.tcp_info(self.id))
     }
 
-    pub(crate) fn path_mtu(&self) -> io::Result<u32> {
+    fn path_mtu(&self) -> io::Result<u32> {
         self.call(|stack, now| stack.path_mtu(now, self.endpoint()))
     }
 
-    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+    fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.call(|stack, _| stack.tcp_take_error(self.id))?.map(N::error))
     }
 
-    pub(crate) fn readiness(&self) -> Readiness {
-        self.net.enter(|stack, _| stack.readiness(self.endpoint()))
-    }
-
-    pub(crate) fn is_ready(&self, interest: Interest) -> bool {
+    fn is_ready(&self, interest: Interest) -> bool {
         interest.is_met(self.readiness())
     }
 
-    /// Calls once, and once more after registering if it would block, since readiness may come in between.
-    pub(crate) fn poll_when<R>(
-        &self,
-        cx: &mut Context<'_>,
-        interest: Interest,
-        mut call: impl FnMut() -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
-        }
-        self.net.register(self.endpoint(), interest, cx.waker());
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            result => Poll::Ready(result),
-        }
-    }
-
-    /// Whether the socket is ready; the task is woken when it is.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        self.net.register(self.endpoint(), interest, cx.waker());
-        if self.is_ready(interest) { Poll::Ready(Ok(())) } else { Poll::Pending }
+    fn register(&self, interest: Interest, waker: &Waker) {
+        self.net.register(self.endpoint(), interest, waker);
     }
 }
 

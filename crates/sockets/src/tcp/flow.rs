@@ -15,6 +15,7 @@ use rumpnet_stack::TcpOption;
 use super::{
     TcpStream,
     core::{BACKLOG, Tcp},
+    handle::TcpHandle as _,
     options::listener_options,
 };
 use crate::{Interest, Net, Wait, blocking};

@@ -12,26 +12,27 @@ use rumpnet_stack::TcpOption;
 
 use super::{
     TcpStream,
-    core::{BACKLOG, Tcp},
+    core::BACKLOG,
+    handle::{Streams, TcpHandle as _},
     options::listener_options,
 };
-use crate::{Interest, Net, ToSocketAddrs};
+use crate::{Interest, ToSocketAddrs};
 
 /// A listening TCP socket. Clones are the same socket; it is closed with the last of them, and what waits to be accepted is reset.
-pub struct TcpListener<N: Net> {
-    pub(super) tcp: Arc<Tcp<N>>,
+pub struct TcpListener<N: Streams> {
+    pub(super) tcp: Arc<N::Tcp>,
 }
 
-impl<N: Net> Clone for TcpListener<N> {
+impl<N: Streams> Clone for TcpListener<N> {
     fn clone(&self) -> Self {
         Self { tcp: self.tcp.clone() }
     }
 }
 
-impl<N: Net> TcpListener<N> {
+impl<N: Streams> TcpListener<N> {
     /// socket(2), bind(2) with SO_REUSEADDR, and listen(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
-        let tcp = Tcp::open(net)?;
+        let tcp = N::Tcp::open(net)?;
         // As `std` has it: connections of an earlier listener are not in the way.
         tcp.set_option(TcpOption::ReuseAddress(true))?;
         tcp.bind(local.to_socket_addr()?)?;
@@ -39,8 +40,13 @@ impl<N: Net> TcpListener<N> {
         Ok(Self::from_core(Arc::new(tcp)))
     }
 
-    pub(crate) const fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+    pub(crate) const fn from_core(tcp: Arc<N::Tcp>) -> Self {
         Self { tcp }
+    }
+
+    /// The socket of this world that it is a handle on.
+    pub fn socket(&self) -> &N::Tcp {
+        &self.tcp
     }
 
     /// Waits for a connection, and says whose it is.

@@ -2,6 +2,7 @@
 
 pub(crate) mod core;
 mod flow;
+pub(crate) mod handle;
 mod listener;
 pub(crate) mod options;
 mod socket;

@@ -59,7 +59,7 @@ macro_rules! stream_options {
 
         /// The time to live of what is sent (IP_TTL), 1 to 255.
         pub fn set_ttl(&self, ttl: u32) -> std::io::Result<()> {
-            $crate::tcp::options::set_ttl(&self.tcp, ttl)
+            self.tcp.set_ttl(ttl)
         }
 
         /// The time to live of what is sent (IP_TTL).
@@ -124,7 +124,7 @@ macro_rules! listener_options {
 
         /// The time to live of what its connections send (IP_TTL), 1 to 255.
         pub fn set_ttl(&self, ttl: u32) -> std::io::Result<()> {
-            $crate::tcp::options::set_ttl(&self.tcp, ttl)
+            self.tcp.set_ttl(ttl)
         }
 
         /// The time to live of what its connections send (IP_TTL).
@@ -145,16 +145,3 @@ macro_rules! listener_options {
 }
 
 pub(crate) use {listener_options, stream_options};
-
-use std::io;
-
-use rumpnet_proto::Errno;
-use rumpnet_stack::TcpOption;
-
-use super::core::Tcp;
-use crate::Net;
-
-pub(crate) fn set_ttl<N: Net>(tcp: &Tcp<N>, ttl: u32) -> io::Result<()> {
-    let ttl = u8::try_from(ttl).map_err(|_| N::error(Errno::Inval))?;
-    tcp.set_option(TcpOption::Ttl(ttl))
-}

@@ -4,18 +4,26 @@ use std::{future::poll_fn, io, net::SocketAddr, sync::Arc};
 
 use rumpnet_stack::{TcpOption, TcpSettings};
 
-use super::{TcpListener, TcpStream, core::Tcp};
-use crate::{Interest, Net, ToSocketAddrs, Wait, blocking};
+use super::{
+    TcpListener, TcpStream,
+    handle::{Streams, TcpHandle as _, TcpWait},
+};
+use crate::{Interest, ToSocketAddrs, blocking};
 
 /// A TCP socket that will listen or connect.
-pub struct TcpSocket<N: Net> {
-    tcp: Tcp<N>,
+pub struct TcpSocket<N: Streams> {
+    tcp: N::Tcp,
 }
 
-impl<N: Net> TcpSocket<N> {
+impl<N: Streams> TcpSocket<N> {
     /// socket(2). ENFILE beyond the limit.
     pub fn new(net: &N) -> io::Result<Self> {
-        Ok(Self { tcp: Tcp::open(net)? })
+        Ok(Self { tcp: N::Tcp::open(net)? })
+    }
+
+    /// The socket of this world that it is a handle on.
+    pub const fn socket(&self) -> &N::Tcp {
+        &self.tcp
     }
 
     /// bind(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse.
@@ -74,7 +82,7 @@ impl<N: Net> TcpSocket<N> {
     /// As [`Self::listen`], for threads.
     pub fn listen_blocking(self, backlog: u32) -> io::Result<blocking::TcpListener<N>>
     where
-        N: Wait,
+        N::Tcp: TcpWait,
     {
         self.tcp.listen(backlog)?;
         Ok(blocking::TcpListener::from_core(Arc::new(self.tcp)))
@@ -83,7 +91,7 @@ impl<N: Net> TcpSocket<N> {
     /// As [`Self::connect`], waiting in place.
     pub fn connect_blocking(self, remote: impl ToSocketAddrs) -> io::Result<blocking::TcpStream<N>>
     where
-        N: Wait,
+        N::Tcp: TcpWait,
     {
         blocking::TcpStream::connect_from(self.tcp, remote.to_socket_addr()?, None)
     }

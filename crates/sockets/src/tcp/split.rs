@@ -2,21 +2,20 @@
 
 use std::{error, fmt, net::Shutdown, ops::Deref, sync::Arc};
 
-use super::TcpStream;
-use crate::Net;
+use super::{TcpStream, handle::Streams};
 
 macro_rules! borrowed {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
-        pub struct $name<'a, N: Net>(&'a TcpStream<N>);
+        pub struct $name<'a, N: Streams>(&'a TcpStream<N>);
 
-        impl<'a, N: Net> $name<'a, N> {
+        impl<'a, N: Streams> $name<'a, N> {
             pub(super) const fn new(stream: &'a TcpStream<N>) -> Self {
                 Self(stream)
             }
         }
 
-        impl<N: Net> Deref for $name<'_, N> {
+        impl<N: Streams> Deref for $name<'_, N> {
             type Target = TcpStream<N>;
 
             fn deref(&self) -> &TcpStream<N> {
@@ -34,18 +33,18 @@ borrowed! {
 }
 
 /// The half of a connection that reads.
-pub struct OwnedReadHalf<N: Net>(TcpStream<N>);
+pub struct OwnedReadHalf<N: Streams>(TcpStream<N>);
 
 /// The half of a connection that writes; dropping it ends the stream that the peer reads.
-pub struct OwnedWriteHalf<N: Net> {
+pub struct OwnedWriteHalf<N: Streams> {
     stream: TcpStream<N>,
     ends_with_it: bool,
 }
 
 /// The halves are not of one connection; here they are back.
-pub struct ReuniteError<N: Net>(pub OwnedReadHalf<N>, pub OwnedWriteHalf<N>);
+pub struct ReuniteError<N: Streams>(pub OwnedReadHalf<N>, pub OwnedWriteHalf<N>);
 
-impl<N: Net> OwnedReadHalf<N> {
+impl<N: Streams> OwnedReadHalf<N> {
     pub(super) const fn new(stream: TcpStream<N>) -> Self {
         Self(stream)
     }
@@ -60,7 +59,7 @@ impl<N: Net> OwnedReadHalf<N> {
     }
 }
 
-impl<N: Net> OwnedWriteHalf<N> {
+impl<N: Streams> OwnedWriteHalf<N> {
     pub(super) const fn new(stream: TcpStream<N>) -> Self {
         Self { stream, ends_with_it: true }
     }
@@ -71,7 +70,7 @@ impl<N: Net> OwnedWriteHalf<N> {
     }
 }
 
-impl<N: Net> Deref for OwnedReadHalf<N> {
+impl<N: Streams> Deref for OwnedReadHalf<N> {
     type Target = TcpStream<N>;
 
     fn deref(&self) -> &TcpStream<N> {
@@ -79,7 +78,7 @@ impl<N: Net> Deref for OwnedReadHalf<N> {
     }
 }
 
-impl<N: Net> Deref for OwnedWriteHalf<N> {
+impl<N: Streams> Deref for OwnedWriteHalf<N> {
     type Target = TcpStream<N>;
 
     fn deref(&self) -> &TcpStream<N> {
@@ -87,7 +86,7 @@ impl<N: Net> Deref for OwnedWriteHalf<N> {
     }
 }
 
-impl<N: Net> Drop for OwnedWriteHalf<N> {
+impl<N: Streams> Drop for OwnedWriteHalf<N> {
     fn drop(&mut self) {
         if self.ends_with_it {
             // A connection that is over has nothing to be told.
@@ -96,16 +95,16 @@ impl<N: Net> Drop for OwnedWriteHalf<N> {
     }
 }
 
-impl<N: Net> fmt::Debug for ReuniteError<N> {
+impl<N: Streams> fmt::Debug for ReuniteError<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReuniteError")
     }
 }
 
-impl<N: Net> fmt::Display for ReuniteError<N> {
+impl<N: Streams> fmt::Display for ReuniteError<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the halves are not of one connection")
     }
 }
 
-impl<N: Net> error::Error for ReuniteError<N> {}
+impl<N: Streams> error::Error for ReuniteError<N> {}

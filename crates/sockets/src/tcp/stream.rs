@@ -13,33 +13,38 @@ use rumpnet_stack::{SendMode, buffer::Payload};
 
 use super::{
     TcpSocket,
-    core::Tcp,
+    handle::{Streams, TcpHandle as _},
     options::stream_options,
     split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
 };
-use crate::{Interest, Net, ToSocketAddrs};
+use crate::{Interest, ToSocketAddrs};
 
 /// A TCP connection. Clones are the same socket; it is closed with the last of them.
 ///
 /// Closing sends what was written and the end of the stream, in the background; a connection with data that nobody has read is reset.
-pub struct TcpStream<N: Net> {
-    pub(super) tcp: Arc<Tcp<N>>,
+pub struct TcpStream<N: Streams> {
+    pub(super) tcp: Arc<N::Tcp>,
 }
 
-impl<N: Net> Clone for TcpStream<N> {
+impl<N: Streams> Clone for TcpStream<N> {
     fn clone(&self) -> Self {
         Self { tcp: self.tcp.clone() }
     }
 }
 
-impl<N: Net> TcpStream<N> {
+impl<N: Streams> TcpStream<N> {
     /// socket(2) and connect(2). ConnectionRefused, TimedOut, HostUnreachable, NetworkUnreachable, ENFILE beyond the limit.
     pub async fn connect(net: &N, remote: impl ToSocketAddrs) -> io::Result<Self> {
         TcpSocket::new(net)?.connect(remote).await
     }
 
-    pub(crate) const fn from_core(tcp: Arc<Tcp<N>>) -> Self {
+    pub(crate) const fn from_core(tcp: Arc<N::Tcp>) -> Self {
         Self { tcp }
+    }
+
+    /// The socket of this world that it is a handle on.
+    pub fn socket(&self) -> &N::Tcp {
+        &self.tcp
     }
 
     /// Reads what has come, at least a byte, waiting for it; 0 at the end of the stream.

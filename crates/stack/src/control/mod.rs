@@ -34,7 +34,8 @@ impl Stack {
             | Request::Halt
             | Request::Messages { .. }
             | Request::Enter { .. }
-            | Request::Hosts { .. } => Err(ControlError::new(Op::Server, "", Errno::OpNotSupp)),
+            | Request::Hosts { .. }
+            | Request::Socket(_) => Err(ControlError::new(Op::Server, "", Errno::OpNotSupp)),
             Request::Cloners => Ok(interface::cloners()),
             Request::CreateInterface { name, .. } => self.create_loopback(&name).map(done),
             Request::DestroyInterface { name } => self.destroy_portless(&name).map(done),

@@ -8,6 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::IpAddr;
 
 use rumpnet_proto::Counter;
+use serde::{Deserialize, Serialize};
 
 use super::Inet;
 use crate::{
@@ -21,7 +22,7 @@ pub(crate) const MIN_PATH_MTU: u32 = 552;
 const PLATEAUS: [u32; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 576];
 
 /// What a socket makes of the MTU of its paths (IP_MTU_DISCOVER).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MtuDiscovery {
     /// IP_PMTUDISC_WANT: what fits the known path is sent with DF, what does not is fragmented here.
     Want,

@@ -4,6 +4,7 @@
 
 use rumpnet_proto::Errno;
 use rumpnet_wire::ip::Protocol;
+use serde::{Deserialize, Serialize};
 
 use super::{
     SocketId, Sockets,
@@ -13,7 +14,7 @@ use super::{
 use crate::{context::Context, inet::path_mtu::MtuDiscovery, link::Link};
 
 /// An option of a datagram socket, with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SocketOption {
     /// SO_BROADCAST: whether broadcasts may be sent.
     Broadcast(bool),
@@ -46,7 +47,7 @@ pub enum SocketOption {
 }
 
 /// The options of a datagram socket as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketSettings {
     /// [`SocketOption::Broadcast`].
     pub broadcast: bool,

@@ -3,6 +3,7 @@
 use core::num::NonZeroU8;
 
 use rumpnet_proto::Errno;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Socket, Tcp,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// An option of a TCP socket, with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TcpOption {
     /// TCP_NODELAY: small segments do not wait for the acknowledgment of others.
     NoDelay(bool),
@@ -80,7 +81,7 @@ pub enum TcpOption {
 }
 
 /// Options of other systems that are refused with ENOPROTOOPT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Absent {
     /// TCP_CONGESTION of `bbr`.
     Bbr,
@@ -109,7 +110,7 @@ impl Absent {
 }
 
 /// The options in force on a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpSettings {
     /// TCP_NODELAY.
     pub no_delay: bool,

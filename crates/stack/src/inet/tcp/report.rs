@@ -1,12 +1,13 @@
 //! What others are told of TCP sockets: TCP_INFO, and the dump of netstat(1) and ss(8).
 
 use rumpnet_proto::{ConnectionReport, Errno, SocketReport, TcpState, Transport};
+use serde::{Deserialize, Serialize};
 
 use super::{Socket, Tcp, connection::Connection, flow::Held, listen::Listener};
 use crate::{slab::Key, time::Instant};
 
 /// What is known of a connection (TCP_INFO).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpInfo {
     /// Where it stands.
     pub state: TcpState,

@@ -4,6 +4,7 @@
 
 use rumpnet_proto::Errno;
 use rumpnet_wire::tcp::Flags;
+use serde::{Deserialize, Serialize};
 
 use super::{
     connection::{AckDue, Connection, HEADERS, MAX_WINDOW, State},
@@ -22,7 +23,7 @@ const MAX_SYNS: u8 = 127;
 const MAX_FIN_WAIT: Duration = Duration::from_secs(120);
 
 /// Options that few set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tuning {
     /// TCP_LINGER2: how many seconds a connection that nobody holds waits for the peer's FIN; of no time, it is forgotten at once.
     pub fin_wait_secs: u32,

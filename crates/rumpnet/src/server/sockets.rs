@@ -1,0 +1,136 @@
+//! What a client asks about its sockets. Their data goes by itself ([`crate::passed`]).
+//!
+//! A number means something to the client alone whose socket it is: of another's it is told EBADF.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use rumpnet_proto::{
+    ControlError, Errno, Operation, Reply, codec,
+    passed::{SocketReply, SocketRequest},
+};
+use rumpnet_sockets::Net as _;
+use rumpnet_stack::Endpoint;
+
+use crate::{
+    Kernel,
+    passed::{Joint, Share},
+};
+
+/// An answer, and the descriptor that goes with it.
+pub(super) type Answered = (Result<Reply, ControlError>, Option<OwnedFd>);
+
+/// Answers a request of the client whose share it is.
+pub(super) fn answer(kernel: &Kernel, share: &Arc<Share>, request: SocketRequest) -> Answered {
+    let refuse = |errno| ControlError::new(Operation::Socket, "", errno);
+    if let SocketRequest::Open(kind) = request {
+        return match Joint::open(kernel, share, kind) {
+            Ok((joint, descriptor)) => {
+                let socket = joint.number;
+                (Ok(Reply::Socket(SocketReply::Opened { socket })), Some(descriptor))
+            }
+            Err(errno) => (Err(refuse(errno)), None),
+        };
+    }
+    (ask(share, request).map_err(refuse), None)
+}
+
+fn ask(share: &Share, request: SocketRequest) -> Result<Reply, Errno> {
+    let reply = match request {
+        SocketRequest::Open(_) => return Err(Errno::Inval),
+        SocketRequest::Bind { socket, local } => {
+            let joint = share.joint(socket)?;
+            bind(&joint, local)?;
+            return Ok(Reply::Done);
+        }
+        SocketRequest::Listen { socket, backlog } => {
+            let joint = share.joint(socket)?;
+            let Endpoint::Tcp(id) = joint.endpoint else { return Err(Errno::OpNotSupp) };
+            joint.listen(id, backlog)?;
+            return Ok(Reply::Done);
+        }
+        SocketRequest::Connect { socket, remote } => {
+            let joint = share.joint(socket)?;
+            match joint.endpoint {
+                Endpoint::Tcp(id) => joint.connect(id, remote)?,
+                Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
+                    joint.kernel.enter(|stack, _| stack.udp_connect(id, remote))?;
+                }
+            }
+            return Ok(Reply::Done);
+        }
+        SocketRequest::Close { socket } => {
+            share.joint(socket)?.close();
+            share.forget(socket);
+            return Ok(Reply::Done);
+        }
+        SocketRequest::Addresses { socket } => addresses(&*share.joint(socket)?)?,
+        SocketRequest::TakeError { socket } => SocketReply::Error(take_error(share, socket)?),
+        SocketRequest::SetOption { socket, option } => {
+            set_option(&*share.joint(socket)?, &option)?;
+            return Ok(Reply::Done);
+        }
+        SocketRequest::Settings { socket } => settings(&*share.joint(socket)?)?,
+        SocketRequest::Info { socket } => info(&*share.joint(socket)?)?,
+        SocketRequest::PathMtu { socket } => {
+            let joint = share.joint(socket)?;
+            let mtu = joint.kernel.enter(|stack, now| stack.path_mtu(now, joint.endpoint))?;
+            SocketReply::PathMtu(mtu)
+        }
+    };
+    Ok(Reply::Socket(reply))
+}
+
+fn bind(joint: &Joint, local: std::net::SocketAddr) -> Result<(), Errno> {
+    let bound = joint.kernel.enter(|stack, _| match joint.endpoint {
+        Endpoint::Tcp(id) => stack.tcp_bind(id, local),
+        Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_bind(id, local),
+    });
+    bound.map(drop)
+}
+
+fn addresses(joint: &Joint) -> Result<SocketReply, Errno> {
+    let (local, remote) = joint.kernel.enter(|stack, _| match joint.endpoint {
+        Endpoint::Tcp(id) => stack.tcp_addresses(id),
+        Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_addresses(id),
+    })?;
+    Ok(SocketReply::Addresses { local, remote })
+}
+
+/// The error of a socket that has ended is told once, and with it the socket is forgotten. One that is not known any more has none.
+fn take_error(share: &Share, socket: u64) -> Result<Option<Errno>, Errno> {
+    let Ok(joint) = share.joint(socket) else { return Ok(None) };
+    let error = joint.take_error()?;
+    if joint.is_over() {
+        share.forget(socket);
+    }
+    Ok(error)
+}
+
+fn set_option(joint: &Joint, option: &[u8]) -> Result<(), Errno> {
+    match joint.endpoint {
+        Endpoint::Tcp(id) => {
+            let option = codec::decode(option)?;
+            joint.kernel.enter(|stack, now| stack.tcp_set_option(now, id, option))
+        }
+        Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
+            let option = codec::decode(option)?;
+            joint.kernel.enter(|stack, _| stack.udp_set_option(id, option))
+        }
+    }
+}
+
+fn settings(joint: &Joint) -> Result<SocketReply, Errno> {
+    let value = match joint.endpoint {
+        Endpoint::Tcp(id) => codec::encode(&joint.kernel.enter(|stack, _| stack.tcp_settings(id))?),
+        Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
+            codec::encode(&joint.kernel.enter(|stack, _| stack.udp_settings(id))?)
+        }
+    };
+    value.map(SocketReply::Value)
+}
+
+fn info(joint: &Joint) -> Result<SocketReply, Errno> {
+    let Endpoint::Tcp(id) = joint.endpoint else { return Err(Errno::OpNotSupp) };
+    let info = joint.kernel.enter(|stack, _| stack.tcp_info(id))?;
+    codec::encode(&info).map(SocketReply::Value)
+}
