@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod codec;
 pub mod counters;
 mod errno;
+mod group;
 mod interface;
 mod name;
 mod nearest;
@@ -24,6 +25,10 @@ pub mod topology;
 
 pub use counters::{Counter, DropReason};
 pub use errno::Errno;
+pub use group::{
+    FilterMode, GroupChange, GroupInterface, GroupReport, Membership, MulticastOption, MulticastSettings,
+    SourceFilter,
+};
 pub use interface::{
     AddressFlags, AddressReport, BusReport, Capabilities, InterfaceCounters, InterfaceFlags, InterfaceReport,
     LinkKind, LinkState, Media,

@@ -7,8 +7,8 @@ use rumpnet_wire::ethernet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capabilities, Counter, DropReason, Errno, InterfaceFlags, InterfaceReport, Media, NeighborReport,
-    NextHop, RouteAttributes, RouteReport, SocketReport, Transport,
+    Capabilities, Counter, DropReason, Errno, GroupReport, InterfaceFlags, InterfaceReport, Media,
+    NeighborReport, NextHop, RouteAttributes, RouteReport, SocketReport, Transport,
     passed::{SocketReply, SocketRequest},
 };
 
@@ -237,6 +237,11 @@ pub enum Request {
     },
     /// Something about a socket of another process, which a server alone can answer. Answered with [`Reply::Done`] or [`Reply::Socket`].
     Socket(SocketRequest),
+    /// A page of multicast groups, by interface and address. Answered with [`Reply::Groups`].
+    Groups {
+        /// The last one already seen: its interface index and address.
+        after: Option<(u32, IpAddr)>,
+    },
 }
 
 /// How an interface shall be made.
@@ -420,6 +425,13 @@ pub enum Reply {
     },
     /// About a socket of another process.
     Socket(SocketReply),
+    /// A page of multicast groups; `next` is the `after` of the following page.
+    Groups {
+        /// The groups.
+        groups: Vec<GroupReport>,
+        /// Where to go on.
+        next: Option<(u32, IpAddr)>,
+    },
 }
 
 /// Who a kernel is.

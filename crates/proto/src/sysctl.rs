@@ -83,6 +83,20 @@ pub const VARIABLES: &[Variable] = &[
     ),
     of("net.inet.icmp.tstamprepl", "", 1, (0, 1), "Whether requests for the time are answered"),
     of(
+        "net.inet.igmp.max_memberships",
+        "groups",
+        4095,
+        (0, 1 << 20),
+        "Multicast groups that one socket is in at most",
+    ),
+    of(
+        "net.inet.igmp.max_msf",
+        "sources",
+        128,
+        (0, 1 << 16),
+        "Sources that one socket names of one group at most, and of which a query is remembered",
+    ),
+    of(
         "net.inet.ip.dad_count",
         "packets",
         3,

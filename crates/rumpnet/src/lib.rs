@@ -44,7 +44,7 @@ pub use lab::{Lab, LabError};
 pub use pool::{Buffer, Pool};
 pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
-pub use rumpnet_sockets::{Interest, Meta, ToSocketAddrs, Train};
+pub use rumpnet_sockets::{Interest, Meta, Named, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
     Absent, Captured, Config, Direction, ErrorOrigin, Offloads, QueuedError, Seed, SendInfo, SocketOption,
     SocketSettings, TcpInfo, TcpOption, TcpSettings, Tuning, Undelivered, buffer, time,

@@ -58,7 +58,7 @@ pub use tool::{Running, Said};
 pub use world::World;
 
 pub use rumpnet_proto as proto;
-pub use rumpnet_sockets::{Meta, ToSocketAddrs, Train};
+pub use rumpnet_sockets::{Meta, Named, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
     Absent, Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, Tuning, buffer,
 };

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 /// Calls of every datagram socket that never wait.
 macro_rules! datagram_calls {
     () => {
+        group_calls!();
+
         /// connect(2) to nobody (AF_UNSPEC): it has no peer any more, and no address but what it was bound to.
         pub fn disconnect(&self) -> std::io::Result<()> {
             self.udp.disconnect()

@@ -9,6 +9,8 @@ mod addresses;
 mod block;
 #[macro_use]
 mod calls;
+#[macro_use]
+mod groups;
 pub mod blocking;
 mod core;
 mod datagram;
@@ -26,6 +28,7 @@ use rumpnet_stack::{Endpoint, Stack, time::Instant};
 pub use addresses::ToSocketAddrs;
 pub use block::Block;
 pub use datagram::{Meta, Train};
+pub use groups::Named;
 pub use ip::{IcmpSocket, RawSocket};
 pub use tcp::handle::{Streams, TcpHandle, TcpWait, WaitStreams};
 pub use tcp::{

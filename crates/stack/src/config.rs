@@ -25,6 +25,12 @@ pub struct Config {
     pub neighbor_queue_bytes: u32,
     /// Destinations whose path MTU is remembered.
     pub path_mtus: u32,
+    /// Multicast groups of all interfaces together, each as often as there are interfaces by which it is joined.
+    pub groups: u32,
+    /// Groups that one socket is in at most (net.inet.igmp.max_memberships, IP_MAX_MEMBERSHIPS).
+    pub memberships: u32,
+    /// Sources that one socket names of one group at most (net.inet.igmp.max_msf), and that a pending answer to a query remembers.
+    pub group_sources: u32,
     /// Sockets.
     pub sockets: u32,
     /// Raw IP sockets, each of which is asked about each packet of its protocol.
@@ -135,6 +141,9 @@ impl Config {
             neighbor_queue: 3,
             neighbor_queue_bytes: 16 * 1024,
             path_mtus: 16,
+            groups: 64,
+            memberships: 20,
+            group_sources: 10,
             sockets: 64,
             raw_sockets: 16,
             echo_sessions: 64,
@@ -184,6 +193,9 @@ impl Config {
             neighbor_queue: 100,
             neighbor_queue_bytes: 4 * 1024 * 1024,
             path_mtus: 4096,
+            groups: 65_536,
+            memberships: 4095,
+            group_sources: 128,
             sockets: 2_000_000,
             raw_sockets: 1024,
             echo_sessions: 1024,
@@ -272,6 +284,11 @@ impl fmt::Display for Config {
             self.sockets, self.raw_sockets, self.echo_sessions, self.udp_receive_bytes, self.udp_send_bytes
         )?;
         writeln!(f, "all socket buffers {} bytes, pressure above {}", self.memory.max, self.memory.pressure)?;
+        writeln!(
+            f,
+            "groups {}, of one socket {} with {} sources each",
+            self.groups, self.memberships, self.group_sources
+        )?;
         writeln!(f, "captures {} packets, {} bytes", self.capture_queue, self.capture_bytes)?;
         write!(f, "{} bytes for one port, all sockets and all shared queues", self.bytes())
     }

@@ -51,6 +51,8 @@ pub(crate) enum Timer {
     Address { interface: u32, address: IpAddr },
     /// The reassembly queue's earliest deadline.
     Fragments,
+    /// What an interface has to say of its groups.
+    Groups(u32),
     /// The end of a route that a redirect has made.
     Redirects,
     /// A TCP connection's earliest deadline.

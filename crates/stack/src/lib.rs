@@ -130,6 +130,7 @@ impl Stack {
             || self.tcp.has_looped()
             || self.tcp.has_chores()
             || self.tcp.has_unasked(&self.cx)
+            || self.inet.multicast.has_leaving()
             || !self.forgetting.is_empty();
         if unfinished { Some(self.cx.now) } else { self.cx.timers.next_deadline() }
     }
@@ -237,6 +238,7 @@ impl Stack {
     fn leave(&mut self) {
         self.forget_some();
         let Self { cx, link, inet, tcp, sockets, .. } = self;
+        inet.leave_some(cx, link);
         tcp.carry_on(cx, link, inet);
         for _ in 0..LOOPED_AT_ONCE {
             let Some((incoming, mut packet)) = link.next_looped(cx) else {
@@ -268,7 +270,7 @@ impl Stack {
         packet: &mut Received,
     ) {
         // Raw sockets have their copies first, so that it is known whether anybody wanted the packet.
-        let mut taken = inet.raw_copy.take().is_some_and(|copy| sockets.receive_raw(cx, *copy));
+        let mut taken = inet.raw_copy.take().is_some_and(|copy| sockets.receive_raw(cx, inet, *copy));
         let Some(delivery) = delivery else { return };
         if let Delivery::Error { report, .. } = &delivery {
             taken |= sockets.on_raw_error(cx, report, packet);
@@ -372,6 +374,7 @@ impl Stack {
 
     /// close(2).
     pub fn udp_close(&mut self, id: SocketId) -> Result<(), Errno> {
+        self.inet.forget_member(id);
         self.sockets.close_udp(&mut self.cx, id)
     }
 

@@ -31,6 +31,7 @@ impl Stack {
         let was_up = interface.is_up();
         interface.may_come_up()?;
         self.replace_address(index, entry, change)?;
+        self.inet.report_groups_again(&mut self.cx, index);
         if was_up {
             self.inet.start_conflict_detection(&mut self.cx, &mut self.link, index, change.address);
         } else {
@@ -93,6 +94,7 @@ impl Stack {
         let none = || ControlError::new(Operation::PrimaryAddress, name, Errno::AddrNotAvail);
         let address = address.or(primary).ok_or_else(none)?;
         if self.remove_address(index, address) {
+            self.inet.report_groups_again(&mut self.cx, index);
             return Ok(());
         }
         Err(ControlError::new(Operation::DeleteAddress, name, Errno::AddrNotAvail))

@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use hashbrown::HashMap;
 use rumpnet_proto::{
     AddressFlags, Capabilities, CloneName, ControlError, DropReason, Errno, InterfaceCounters,
     InterfaceFlags, InterfaceName, InterfaceReport, LinkKind, LinkState, Operation, Reply,
@@ -87,9 +88,7 @@ impl Stack {
         interface.bus = is_bus.then(Default::default);
         interface.host_end = config.host_end;
         interface.port = Some(port);
-        if kind == LinkKind::Ethernet {
-            interface.join(ethernet::Address::multicast_v4(ALL_HOSTS));
-        }
+        interface.groups = HashMap::with_hasher(self.cx.random.table_hasher());
         self.insert(interface);
         Ok(port)
     }
@@ -97,7 +96,9 @@ impl Stack {
     fn insert(&mut self, interface: Interface) {
         self.cx.statistics.open_interface(interface.index);
         let notice = Notice::Created { interface: interface.name, link_address: interface.link_address };
+        let index = interface.index;
         self.link.interfaces.insert(interface);
+        self.inet.join_all_hosts(&mut self.cx, &mut self.link, index);
         self.cx.notice(notice);
     }
 
@@ -107,7 +108,9 @@ impl Stack {
         let mut interface = Interface::loopback(name, 1);
         interface.flags |= InterfaceFlags::UP | InterfaceFlags::RUNNING;
         self.cx.statistics.open_interface(interface.index);
+        let index = interface.index;
         self.link.interfaces.insert(interface);
+        self.inet.join_all_hosts(&mut self.cx, &mut self.link, index);
         self.add_loopback_address().expect("an empty table takes 127.0.0.1");
     }
 
@@ -263,6 +266,7 @@ impl Stack {
                 entry.flags.insert(AddressFlags::DETACHED);
             }
         }
+        self.inet.on_group_link(&mut self.cx, index, present);
         if !present {
             self.forget(index);
         }
@@ -410,12 +414,22 @@ impl Stack {
         sockets.deafen_next(cx, index) || tcp.deafen_next(cx, index)
     }
 
+    /// A group by an interface that is gone is nobody's any more.
+    fn leave_next_group(&mut self, index: u32) -> bool {
+        let Self { cx, link, inet, .. } = self;
+        inet.forget_next_group(cx, link, index)
+    }
+
     /// A slice of what [`Self::forget`] began.
     pub(crate) fn forget_some(&mut self) {
         let Some(&index) = self.forgetting.front() else { return };
         let gone = self.link.interfaces.by_index(index).is_none();
         for _ in 0..FORGOTTEN_AT_ONCE {
-            if gone && (self.remove_next_address(index) || self.deafen_next(index)) {
+            if gone
+                && (self.remove_next_address(index)
+                    || self.deafen_next(index)
+                    || self.leave_next_group(index))
+            {
                 continue;
             }
             let Some(packets) = self.inet.neighbors.remove_next_of(index) else {
@@ -430,6 +444,3 @@ impl Stack {
 
 /// Addresses, routes and neighbours forgotten in one call, so that it holds no lock for long.
 const FORGOTTEN_AT_ONCE: usize = 64;
-
-/// The group that every IPv4 host is in (RFC 1112 section 4).
-const ALL_HOSTS: core::net::Ipv4Addr = core::net::Ipv4Addr::new(224, 0, 0, 1);

@@ -4,7 +4,9 @@
 
 mod address;
 mod bus;
+mod group;
 mod interface;
+mod membership;
 mod neighbor;
 mod route;
 mod socket;
@@ -90,6 +92,7 @@ impl Stack {
             Request::Route { destination } => self.route(destination),
             Request::Routes { after } => Ok(self.routes(after)),
             Request::Sockets { after } => Ok(self.sockets_page(after)),
+            Request::Groups { after } => Ok(self.groups(after)),
             Request::Statistics => Ok(self.statistics()),
             Request::Sysctl { name, value } => self.sysctl(&name, value).map(Reply::Value),
             Request::SysctlNames => Ok(sysctl::names()),

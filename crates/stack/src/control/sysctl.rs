@@ -74,6 +74,8 @@ impl Stack {
                 self.inet.reassembly.limit_datagrams(config.fragment_datagrams);
                 Ok(before)
             }
+            "net.inet.igmp.max_memberships" => exchange(&mut config.memberships, value),
+            "net.inet.igmp.max_msf" => exchange(&mut config.group_sources, value),
             "net.inet.ip.mtudisc" => switch(&mut config.mtu_discovery, value),
             "net.inet.ip.mtudisctimeout" => exchange(&mut config.mtu_discovery_lifetime, value),
             "net.inet.ip.forwarding" => switch(&mut config.forwarding, value),

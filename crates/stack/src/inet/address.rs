@@ -267,6 +267,11 @@ impl Addresses {
         self.entries.values().filter(usable).find(|entry| !entry.address.is_loopback())
     }
 
+    /// Whether an address lies in a subnet of an interface, or is the far end of its link.
+    pub(crate) fn is_near(&self, interface: u32, address: IpAddr) -> bool {
+        self.of(interface).any(|entry| entry.peer == Some(address) || entry.cidr().contains(address))
+    }
+
     /// Another interface with an address in this subnet, to take over its route.
     pub(crate) fn heir_of(&self, network: (IpAddr, u8)) -> Option<u32> {
         self.networks.range((network, 0)..=(network, u32::MAX)).next().map(|((_, index), _)| *index)

@@ -122,7 +122,8 @@ impl Inet {
         let source = IpAddr::V4(header.source);
         // A packet of ours that comes back, or one that would make us answer ourselves, is nobody's.
         let is_own = foreign && self.addresses.is_ours(source);
-        if is_martian_source(header.source, foreign) || is_own || self.addresses.is_broadcast(source) {
+        let is_martian = is_martian_source(header.source, foreign) && !is_unaddressed_igmp(header);
+        if is_martian || is_own || self.addresses.is_broadcast(source) {
             return Disposition::Drop(DropReason::Ipv4SourceInvalid);
         }
         if !self.is_source_plausible(cx, incoming, header.source) {
@@ -131,6 +132,9 @@ impl Inet {
         // 127/8 stays inside a host (RFC 1122 section 3.2.1.3).
         if foreign && header.destination.is_loopback() {
             return Disposition::Drop(DropReason::Ipv4DestinationInvalid);
+        }
+        if let Some(reason) = self.determine_group_refusal(cx, header, incoming) {
+            return Disposition::Drop(reason);
         }
         let port = determine_port(header, packet);
         let Some(audience) = self.determine_audience(cx, incoming.interface, header, port) else {
@@ -190,6 +194,12 @@ impl Inet {
                 super::tcp::segment::receive(cx, interface, header, packet, foreign)
             }
             Protocol::ICMP => self.receive_icmp(cx, link, interface, header, packet, audience),
+            Protocol::IGMP if !foreign => self.receive_igmp(cx, link, interface, header, packet, audience),
+            // Nobody can be connected with many (RFC 1122 section 4.2.3.10).
+            Protocol::TCP => {
+                cx.drop_received(interface, DropReason::TcpToMany, packet);
+                None
+            }
             _ if foreign => {
                 cx.drop_received(interface, DropReason::Ipv4NotForUs, packet);
                 None
@@ -269,6 +279,25 @@ impl Inet {
         }
     }
 
+    /// Why a packet to a group is not for us, if it is to one (RFC 1112 section 7.2).
+    fn determine_group_refusal(
+        &self,
+        cx: &Context,
+        header: &Header,
+        incoming: &Incoming,
+    ) -> Option<DropReason> {
+        let group = header.destination;
+        if !group.is_multicast() {
+            return None;
+        }
+        let source = (header.protocol != Protocol::IGMP).then_some(header.source);
+        let reason = self.multicast.determine_refusal((incoming.interface, group), source)?;
+        // What is of one link alone no router passes on, whatever its time to live (RFC 5771 section 4).
+        let of_link = matches!(group.octets(), [224, 0, 0, _]) || header.ttl <= 1 || incoming.looped;
+        let misses_router = cx.config.forwarding && !of_link && reason == DropReason::Ipv4GroupNotJoined;
+        Some(if misses_router { DropReason::Ipv4MulticastNotForwarded } else { reason })
+    }
+
     fn is_to_many(&self, header: &Header) -> bool {
         header.destination.is_multicast() || self.addresses.is_broadcast(IpAddr::V4(header.destination))
     }
@@ -318,11 +347,42 @@ impl Inet {
             self.stamp_own(cx, path, &mut header);
         }
         cx.count(Counter::IpSent);
+        let whole = || {
+            let mut whole = frame.clone();
+            prepend(&header, &mut whole);
+            whole
+        };
+        if !self.goes_beyond(cx, link, path, (destination, header.ttl), whole) {
+            cx.released.extend(frame.charge);
+            return Ok(());
+        }
         if wire_len > path.mtu as usize {
             return self.send_fragments(cx, link, path, &header, frame);
         }
         prepend(&header, &mut frame);
         self.send_on_link(cx, link, path, frame)
+    }
+
+    /// Whether a packet leaves the kernel. One to a group that we are in ourselves comes back, too, as if it had come whole by the interface
+    /// that it leaves by; without time to live it does no more than that (RFC 1112 section 6.1).
+    pub(super) fn goes_beyond(
+        &self,
+        cx: &mut Context,
+        link: &mut Link,
+        path: &Path,
+        (group, ttl): (Ipv4Addr, u8),
+        packet: impl FnOnce() -> Frame,
+    ) -> bool {
+        let Scope::Multicast { loops } = path.scope else { return true };
+        if loops && self.multicast.is_joined(path.interface, group) {
+            let copy = Frame { charge: None, ..packet() };
+            let looped = link.loop_back(cx, path.interface, EtherType::IPV4, &copy);
+            cx.add(Counter::IpMulticastLooped, looped.into());
+        }
+        if ttl == 0 {
+            cx.count(Counter::IpMulticastKept);
+        }
+        ttl > 0
     }
 
     pub(super) fn send_fragments(
@@ -374,7 +434,7 @@ impl Inet {
                 return Ok(());
             }
             Scope::Own | Scope::Unicast | Scope::Broadcast => ethernet::Address::BROADCAST,
-            Scope::Multicast => match path.next_hop {
+            Scope::Multicast { .. } => match path.next_hop {
                 IpAddr::V4(group) => ethernet::Address::multicast_v4(group),
                 IpAddr::V6(group) => ethernet::Address::multicast_v6(group),
             },
@@ -415,6 +475,11 @@ fn is_martian_source(source: Ipv4Addr, foreign: bool) -> bool {
         || source.is_broadcast()
         || source.octets()[0] == 0
         || (foreign && source.is_loopback())
+}
+
+/// Whoever has no address yet may speak of groups all the same (RFC 3376 section 4.2.13, RFC 4541 section 2.1.1).
+fn is_unaddressed_igmp(header: &Header) -> bool {
+    header.source.is_unspecified() && header.protocol == Protocol::IGMP && header.destination.is_multicast()
 }
 
 /// Each fragment that was held in vain is a packet dropped.

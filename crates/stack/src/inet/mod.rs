@@ -11,6 +11,7 @@ mod forward;
 pub(crate) mod fragment;
 pub(crate) mod icmp;
 mod identification;
+pub(crate) mod igmp;
 pub(crate) mod ipv4;
 pub mod neighbor;
 mod options;
@@ -51,6 +52,7 @@ pub(crate) struct Inet {
     pub(crate) path_mtus: path_mtu::PathMtus,
     pub(crate) reassembly: Reassembly,
     identifications: identification::Identifications,
+    pub(crate) multicast: igmp::Multicast,
     error_budget: error_budget::ErrorBudget,
     redirects: redirect::Redirects,
     /// Sockets that sent to a neighbour which did not answer.
@@ -121,6 +123,7 @@ impl Inet {
                 of_peer: config.fragment_datagrams_per_peer,
             }),
             identifications: identification::Identifications::new(random),
+            multicast: igmp::Multicast::new(random),
             error_budget: error_budget::ErrorBudget::new(random),
             redirects: redirect::Redirects::default(),
             unreachable: Vec::new(),
@@ -160,6 +163,7 @@ impl Inet {
             Timer::Address { interface, address } => self.on_address_timer(cx, link, interface, address),
             // TCP's own, which the stack has run.
             Timer::Connection(_) => {}
+            Timer::Groups(interface) => self.on_group_timer(cx, link, interface),
             Timer::Fragments => {
                 self.fragment_timer = None;
                 self.on_fragment_timer(cx, link);

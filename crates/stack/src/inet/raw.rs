@@ -113,6 +113,13 @@ impl Inet {
         frame.payload = packet.slice(header_len..).into();
         frame.offload.checksum = crate::buffer::Checksum::Unverified;
         cx.count(Counter::IpSent);
+        let written = Header::parse_quoted(frame.headers.as_slice()).map(|(header, _)| header);
+        if let Ok(header) = written
+            && !self.goes_beyond(cx, link, path, (header.destination, header.ttl), || frame.clone())
+        {
+            cx.released.extend(frame.charge);
+            return Ok(());
+        }
         self.send_on_link(cx, link, path, frame)
     }
 }

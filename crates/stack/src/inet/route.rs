@@ -87,8 +87,11 @@ pub(crate) enum Scope {
     Unicast,
     /// All hosts of a link.
     Broadcast,
-    /// A group.
-    Multicast,
+    /// A group, and if we are in it and `loops` a copy for ourselves.
+    Multicast {
+        /// Whether a copy is for ourselves.
+        loops: bool,
+    },
     /// Nobody: what is sent there vanishes.
     Nobody,
 }
@@ -169,8 +172,9 @@ impl Inet {
         }
         let limited = destination == IpAddr::V4(Ipv4Addr::BROADCAST);
         if limited || destination.is_multicast() {
-            let index = self.interface_for_group(link, source, limited).ok_or(Errno::NetUnreach)?;
-            return Ok(direct(index, if limited { Scope::Broadcast } else { Scope::Multicast }));
+            let index = self.interface_for_group(link, destination, source).ok_or(Errno::NetUnreach)?;
+            let scope = if limited { Scope::Broadcast } else { Scope::Multicast { loops: true } };
+            return Ok(direct(index, scope));
         }
         let route = self.routes.lookup(destination).ok_or(Errno::HostUnreach)?;
         let Hop { interface, gateway } = self.choose_hop(link, route, flow);
@@ -203,20 +207,29 @@ impl Inet {
         loopbacks.find(|interface| interface.is_up()).map(|interface| interface.index).ok_or(Errno::NetDown)
     }
 
-    /// The interface for a group or a limited broadcast: the source's, else the default route's, else the first that can.
-    fn interface_for_group(&self, link: &Link, source: Option<IpAddr>, broadcast: bool) -> Option<u32> {
+    /// The interface for a group or a limited broadcast: the source's, else the one of the route to it, else the first that can. By the loopback it goes
+    /// only where a route says so that is not the default one.
+    fn interface_for_group(&self, link: &Link, destination: IpAddr, source: Option<IpAddr>) -> Option<u32> {
         if let Some(source) = source {
             return self.addresses.interface_of(source);
         }
-        let needed = if broadcast { InterfaceFlags::BROADCAST } else { InterfaceFlags::MULTICAST };
+        let needed = if destination == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            InterfaceFlags::BROADCAST
+        } else {
+            InterfaceFlags::MULTICAST
+        };
         let able = |index: &u32| {
             link.interfaces.by_index(*index).is_some_and(|interface| {
                 let usable = interface.is_up() && !matches!(interface.kind, LinkKind::Loopback);
                 usable && interface.flags.contains(needed) && self.addresses.of(*index).next().is_some()
             })
         };
-        let default = self.routes.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).map(|route| route.hop.interface);
-        default
+        let routed = self.routes.find(destination);
+        if let Some(((_, 1..), route)) = routed {
+            return (route.kind == RouteKind::Forward).then_some(route.hop.interface);
+        }
+        routed
+            .map(|(_, route)| route.hop.interface)
             .filter(able)
             .or_else(|| link.interfaces.starting_at(1).map(|interface| interface.index).find(able))
     }

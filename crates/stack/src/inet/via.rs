@@ -74,7 +74,7 @@ impl Inet {
             return Ok((destination, Scope::Broadcast, None));
         }
         if destination.is_multicast() {
-            return Ok((destination, Scope::Multicast, None));
+            return Ok((destination, Scope::Multicast { loops: true }, None));
         }
         if self.addresses.of(index).any(|entry| entry.broadcast == Some(destination)) {
             return Ok((destination, Scope::Broadcast, None));

@@ -7,10 +7,13 @@ use alloc::{
     vec::Vec,
 };
 
+use hashbrown::HashMap;
 use rumpnet_proto::{
     BusReport, Capabilities, Errno, InterfaceFlags, InterfaceName, LinkKind, LinkState, Media,
 };
 use rumpnet_wire::ethernet;
+
+use crate::random::TableHasher;
 
 /// The MTU of the loopback, in bytes, as NetBSD's.
 pub(crate) const LOOPBACK_MTU: u32 = 33_624;
@@ -33,8 +36,8 @@ pub(crate) struct Interface {
     pub(crate) link_state: LinkState,
     /// The port its frames leave by; none for the loopback.
     pub(crate) port: Option<u32>,
-    /// Joined multicast groups.
-    pub(crate) groups: Vec<ethernet::Address>,
+    /// Multicast addresses that pass, and how many groups are behind each.
+    pub(crate) groups: HashMap<ethernet::Address, u32, TableHasher>,
     pub(crate) host_end: Option<String>,
     /// The bus that it stands on, if it is of that kind.
     pub(crate) bus: Option<BusReport>,
@@ -72,7 +75,7 @@ impl Interface {
             enabled: Capabilities::empty(),
             link_state: LinkState::Unknown,
             port: None,
-            groups: Vec::new(),
+            groups: HashMap::with_hasher(TableHasher::with_seed(index.into())),
             host_end: None,
             bus: None,
             carrier: LinkState::Unknown,
@@ -118,12 +121,18 @@ impl Interface {
     /// Whether frames to this multicast address are for us.
     pub(crate) fn wants_group(&self, group: ethernet::Address) -> bool {
         self.flags.intersects(InterfaceFlags::ALLMULTI | InterfaceFlags::PROMISC)
-            || self.groups.contains(&group)
+            || self.groups.contains_key(&group)
     }
 
-    pub(crate) fn join(&mut self, group: ethernet::Address) {
-        if !self.groups.contains(&group) {
-            self.groups.push(group);
+    /// One more group, or one less, is behind a multicast address, which passes as long as there is any.
+    pub(crate) fn pass(&mut self, group: ethernet::Address, joined: bool) {
+        if joined {
+            *self.groups.entry(group).or_insert(0) += 1;
+        } else if let Some(behind) = self.groups.get_mut(&group) {
+            *behind -= 1;
+            if *behind == 0 {
+                self.groups.remove(&group);
+            }
         }
     }
 }
@@ -243,7 +252,11 @@ mod tests {
         interface.flags |= InterfaceFlags::ALLMULTI;
         assert!(interface.wants_group(group));
         interface.flags -= InterfaceFlags::ALLMULTI;
-        interface.join(group);
-        assert!(interface.wants_group(group));
+        interface.pass(group, true);
+        interface.pass(group, true);
+        interface.pass(group, false);
+        assert!(interface.wants_group(group), "another group is behind the same address");
+        interface.pass(group, false);
+        assert!(!interface.wants_group(group));
     }
 }

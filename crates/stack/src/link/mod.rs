@@ -145,11 +145,37 @@ impl Link {
         self.loopback.push_back((index, ethertype, Received::from(frame.clone())));
     }
 
+    /// A copy of a packet that leaves by an interface comes back by it; true if it does.
+    pub(crate) fn loop_back(
+        &mut self,
+        cx: &mut Context,
+        index: u32,
+        ethertype: EtherType,
+        frame: &Frame,
+    ) -> bool {
+        // What goes to a loopback comes back anyway.
+        let leaves = |interface: &Interface| interface.kind != LinkKind::Loopback && interface.is_up();
+        if !self.interfaces.by_index(index).is_some_and(leaves) {
+            return false;
+        }
+        let room = self.loopback.len() < LOOPBACK_QUEUE;
+        if room {
+            self.send_to_self(index, ethertype, frame);
+        } else {
+            cx.drop_sent(index, DropReason::LoopbackQueueFull, frame);
+        }
+        room
+    }
+
     /// The next packet that was sent to ourselves.
     pub(crate) fn next_looped(&mut self, cx: &mut Context) -> Option<(Incoming, Received)> {
         let (interface, ethertype, packet) = self.loopback.pop_front()?;
-        count_received(cx, interface, &packet, 0);
-        if cx.captures.want_passing(interface) {
+        // What comes back by an interface with a port never was on its link.
+        let passes = self.interfaces.by_index(interface).is_none_or(|interface| interface.port.is_none());
+        if passes {
+            count_received(cx, interface, &packet, 0);
+        }
+        if passes && cx.captures.want_passing(interface) {
             let passing = passing(cx.now, interface, Direction::In, packet.offload);
             cx.captures.take(passing, packet.whole(), &mut cx.events);
         }

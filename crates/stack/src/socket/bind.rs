@@ -194,14 +194,16 @@ impl Sockets {
         if (has_port && remote.port() == 0) || remote.ip().is_unspecified() {
             return Err(Errno::AddrNotAvail);
         }
-        let path = determine_allowed_path(cx, link, inet, socket, remote.ip(), socket.bound_ip())?;
+        let path = determine_allowed_path(cx, link, inet, (id, socket), remote.ip())?;
         let port = match socket.local {
             Some(local) => local.port(),
             None => self.bind_by_itself(cx, inet, id)?.port(),
         };
         self.move_out(cx, id);
         if let Some(socket) = self.all.value_mut(id) {
-            socket.local = Some(SocketAddr::new(path.source, port));
+            // One that hears a group goes on to hear it.
+            let heard = socket.bound_ip().filter(|ip| ip.is_multicast());
+            socket.local = Some(SocketAddr::new(heard.unwrap_or(path.source), port));
             socket.remote = Some(if has_port { remote } else { SocketAddr::new(remote.ip(), 0) });
         }
         self.move_in(cx, id);

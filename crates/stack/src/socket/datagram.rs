@@ -14,7 +14,7 @@ use crate::{
     buffer::Payload,
     context::Context,
     endpoint::{Endpoint, Readiness},
-    inet::{path_mtu::MtuDiscovery, tcp::Shutdown},
+    inet::{Inet, path_mtu::MtuDiscovery, tcp::Shutdown},
     reuse::{Reuse, Standing},
     slab::Key,
 };
@@ -228,6 +228,11 @@ impl Socket {
     /// The address that it is bound to, if that is not all of them.
     pub(super) fn bound_ip(&self) -> Option<IpAddr> {
         self.local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
+    }
+
+    /// The address that it sends from, if it was bound to one that a host can have: none to a group or to all.
+    pub(super) fn source_ip(&self, inet: &Inet) -> Option<IpAddr> {
+        self.bound_ip().filter(|ip| !ip.is_multicast() && !inet.addresses.is_broadcast(*ip))
     }
 
     pub(super) fn readiness(&self) -> Readiness {

@@ -72,13 +72,15 @@ impl Demux {
         }
     }
 
-    /// All that are bound to a group or a broadcast address, or to all addresses; else the one that hears any.
-    pub(super) fn find_all(&self, local: SocketAddr, _remote: SocketAddr, interface: u32) -> Vec<SocketId> {
+    /// All that are bound to a group or a broadcast address, or to all addresses, and the one connected from there with its sender; else the one that
+    /// hears any.
+    pub(super) fn find_all(&self, local: SocketAddr, remote: SocketAddr, interface: u32) -> Vec<SocketId> {
         let groups = [local, any(local)]
             .into_iter()
             .flat_map(|at| self.places(interface).map(move |place| (at, place)));
         let bound = groups.filter_map(|key| self.bound.get(&key)).flatten();
-        let mut all: Vec<_> = bound.map(|(id, _)| *id).collect();
+        let connected = self.find_connected(local, remote, interface);
+        let mut all: Vec<_> = bound.map(|(id, _)| *id).chain(connected).collect();
         if all.is_empty() {
             all.extend(self.find_any(interface, local.port()));
         }

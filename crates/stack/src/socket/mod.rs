@@ -120,7 +120,7 @@ impl Sockets {
                     received: cx.now,
                 };
                 if audience == Audience::Many {
-                    return self.queue_for_all(cx, packet, &about);
+                    return self.queue_for_all(cx, inet, packet, &about);
                 }
                 let foreign = audience == Audience::Foreign;
                 match self.demux.find(destination, source, (interface, foreign)) {
@@ -147,10 +147,16 @@ impl Sockets {
         }
     }
 
-    /// What was sent to many is for every socket that is bound to it; each has its part of the same bytes.
-    fn queue_for_all(&mut self, cx: &mut Context, packet: &Received, about: &Datagram) {
-        let mut all = self.demux.find_all(about.destination, about.source, about.interface);
+    /// What was sent to many is for every socket that is bound to it, and wants it of this source; each has its part of the same bytes.
+    fn queue_for_all(&mut self, cx: &mut Context, inet: &Inet, packet: &Received, about: &Datagram) {
+        let Datagram { source, destination, interface, .. } = *about;
+        let mut all = self.demux.find_all(destination, source, interface);
         all.sort_unstable();
+        let found = !all.is_empty();
+        all.retain(|id| inet.admits(*id, interface, destination.ip(), source.ip()));
+        if found && all.is_empty() {
+            return cx.drop_received(interface, DropReason::UdpSourceFiltered, packet);
+        }
         if all.is_empty() {
             return cx.drop_received(about.interface, DropReason::UdpNoSocket, packet);
         }
@@ -219,6 +225,11 @@ impl Sockets {
         if let Some(socket) = self.all.value_mut(id) {
             socket.announced = false;
         }
+    }
+
+    /// Whether a socket is open.
+    pub(crate) fn contains(&self, id: SocketId) -> bool {
+        self.all.contains(id)
     }
 
     /// Sockets open.

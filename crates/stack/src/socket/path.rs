@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use rumpnet_proto::Errno;
 
-use super::datagram::Socket;
+use super::{SocketId, datagram::Socket};
 use crate::{
     context::Context,
     inet::{
@@ -21,12 +21,11 @@ pub(super) fn determine_allowed_path(
     cx: &Context,
     link: &Link,
     inet: &Inet,
-    socket: &Socket,
+    (id, socket): (SocketId, &Socket),
     destination: IpAddr,
-    source: Option<IpAddr>,
 ) -> Result<Path, Errno> {
     let via = Via { interface: socket.interface, direct: socket.direct };
-    determine_path(cx, link, inet, (destination, source), via, socket.may_broadcast)
+    determine_path(cx, link, inet, id, (destination, socket.source_ip(inet)), via, socket.may_broadcast)
 }
 
 /// The same by an interface that the call names.
@@ -34,6 +33,7 @@ pub(super) fn determine_path(
     cx: &Context,
     link: &Link,
     inet: &Inet,
+    id: SocketId,
     (destination, source): (IpAddr, Option<IpAddr>),
     via: Via,
     may_broadcast: bool,
@@ -41,7 +41,12 @@ pub(super) fn determine_path(
     if destination.is_ipv6() {
         return Err(Errno::AfNoSupport);
     }
-    let mut path = inet.determine_path_via(cx, link, destination, source, via)?;
+    let mut path = match destination {
+        IpAddr::V4(group) if group.is_multicast() => {
+            inet.determine_group_path(cx, link, id, group, source, via)?
+        }
+        _ => inet.determine_path_via(cx, link, destination, source, via)?,
+    };
     path.mtu = inet.path_mtu(cx, destination, path.mtu);
     if path.scope == Scope::Broadcast && !may_broadcast { Err(Errno::Acces) } else { Ok(path) }
 }

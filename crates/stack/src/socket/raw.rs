@@ -70,14 +70,16 @@ impl Sockets {
     }
 
     /// A packet for this host, of a protocol that raw sockets hear. Whether one of them takes it.
-    pub(crate) fn receive_raw(&mut self, cx: &mut Context, copy: RawCopy) -> bool {
+    pub(crate) fn receive_raw(&mut self, cx: &mut Context, inet: &Inet, copy: RawCopy) -> bool {
         let RawCopy { interface, header, packet } = copy;
         let protocol = header.protocol.0;
         let first = packet.bytes().get(header.header_len()).copied();
         let sockets = self.raw.range((protocol, FIRST)..=(protocol, LAST)).map(|(_, id)| *id);
         let takes =
             |id: &SocketId| self.all.value(*id).is_some_and(|socket| socket.takes(interface, &header, first));
-        let takers: Vec<_> = sockets.filter(takes).collect();
+        let (group, source) = (IpAddr::V4(header.destination), IpAddr::V4(header.source));
+        let wants = |id: &SocketId| inet.admits(*id, interface, group, source);
+        let takers: Vec<_> = sockets.filter(takes).filter(wants).collect();
         if takers.is_empty() {
             return false;
         }

@@ -91,7 +91,7 @@ impl Sockets {
     ) -> Result<u32, Errno> {
         let socket = self.all.value(id).ok_or(Errno::BadF)?;
         let remote = socket.remote.ok_or(Errno::NotConn)?.ip();
-        match determine_allowed_path(cx, link, inet, socket, remote, socket.bound_ip()) {
+        match determine_allowed_path(cx, link, inet, (id, socket), remote) {
             Ok(path) => Ok(path.mtu),
             Err(errno) => Err(errno),
         }

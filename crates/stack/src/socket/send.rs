@@ -146,7 +146,7 @@ impl Sockets {
         if send.info.ttl == Some(0) {
             return Err(Errno::Inval);
         }
-        let bound = named.or_else(|| socket.bound_ip());
+        let bound = named.or_else(|| socket.source_ip(inet));
         if let Some((to, info, path)) = known
             && *to == destination
             && *info == send.info
@@ -156,7 +156,7 @@ impl Sockets {
         }
         let via = determine_via(socket, send)?;
         let ways = (destination.ip(), bound);
-        let path = determine_path(cx, link, inet, ways, via, socket.may_broadcast)
+        let path = determine_path(cx, link, inet, id, ways, via, socket.may_broadcast)
             .inspect_err(|errno| count_refusal(cx, *errno))?;
         *known = Some((destination, send.info, path));
         Ok(path)
@@ -201,11 +201,13 @@ impl Sockets {
     ) -> Result<(), Errno> {
         let socket = self.all.value_mut(id).ok_or(Errno::BadF)?;
         socket.charge(id, &mut frame, cost, path);
-        let default_ttl = if path.scope == Scope::Multicast { 1 } else { cx.config.ttl };
         let outgoing = Outgoing {
             protocol,
             destination,
-            ttl: info.ttl.or(socket.ttl).unwrap_or(default_ttl),
+            ttl: info.ttl.unwrap_or_else(|| match path.scope {
+                Scope::Multicast { .. } => inet.multicast_settings(id).ttl,
+                _ => socket.ttl.unwrap_or(cx.config.ttl),
+            }),
             tos: info.tos.unwrap_or(socket.tos),
             dont_fragment: determine_dont_fragment(socket.mtu_discovery, frame.len(), path),
             transport_len,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::task::Report;
 
 /// The protocols, in the order in which they are printed.
-pub(super) const PROTOCOLS: &[&str] = &["link", "arp", "ip", "icmp", "udp", "tcp"];
+pub(super) const PROTOCOLS: &[&str] = &["link", "arp", "ip", "icmp", "igmp", "udp", "tcp"];
 
 /// To which protocol a counter belongs, by the beginning of its name.
 const BEGINNINGS: &[(&str, &str)] = &[
@@ -17,6 +17,7 @@ const BEGINNINGS: &[(&str, &str)] = &[
     ("OwnLink", "arp"),
     ("Icmp", "icmp"),
     ("Echo", "icmp"),
+    ("Igmp", "igmp"),
     ("Ip", "ip"),
     ("Raw", "ip"),
     ("Socket", "ip"),
@@ -134,6 +135,8 @@ mod tests {
             ("Ipv4Checksum", "ip"),
             ("IcmpSent", "icmp"),
             ("EchoSocketFull", "icmp"),
+            ("IgmpReportsSent", "igmp"),
+            ("IpMulticastLooped", "ip"),
             ("UdpSent", "udp"),
             ("LinkRunt", "link"),
             ("OffloadGsoSize", "link"),
