@@ -6,8 +6,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rumpnet_proto::{
-    AddressChange, Capabilities, CaptureOptions, Counter, EchoOptions, InterfaceFlags, LinkKind, LinkState,
-    NeighborChange, NextHop, Reply, Request, RouteAttributes, codec,
+    AddressChange, Capabilities, CaptureOptions, Counter, EchoData, EchoOptions, InterfaceFlags, LinkKind, LinkState,
+    NeighborChange, NextHop, Probe, Reply, Request, RouteAttributes, codec,
 };
 use rumpnet_stack::{
     Config, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
@@ -62,6 +62,9 @@ fn config(kind: u8) -> Config {
         routes: 8,
         fragment_datagrams: 2,
         fragment_bytes: 8192,
+        fragment_datagrams_per_peer: 1,
+        echo_window: 4,
+        icmp_mask_reply: kind & 128 != 0,
         port_queue: 8,
         capture_queue: 8,
         udp_receive_bytes: 4096,
@@ -386,10 +389,7 @@ fn request(script: &mut Script<'_>) -> Request {
             let capabilities = Capabilities::from_bits_truncate(1 << (prefix_len % 32));
             Request::SetCapabilities { name: name(), enable: Capabilities::empty(), disable: capabilities }
         }
-        12 | 13 => {
-            let (ttl, size) = (Some(prefix_len), u16::from(script.byte()) * 7);
-            Request::EchoOpen(EchoOptions { destination: address, source: None, ttl, size })
-        }
+        12 | 13 => Request::EchoOpen(echo(script, address, prefix_len)),
         14 => Request::Interfaces { from: 0, reset: prefix_len & 1 != 0 },
         15 => Request::Routes { after: None },
         16 => Request::Statistics,
@@ -411,6 +411,27 @@ fn request(script: &mut Script<'_>) -> Request {
             value: Some(i64::from(script.byte() as i8)),
         },
         _ => Request::Cloners,
+    }
+}
+
+/// An echo session of any kind.
+fn echo(script: &mut Script<'_>, destination: std::net::IpAddr, ttl: u8) -> EchoOptions {
+    let (size, how) = (u16::from(script.byte()) * 7, script.byte());
+    let data = match how % 3 {
+        0 => EchoData::Places,
+        1 => EchoData::Random,
+        _ => EchoData::Pattern(vec![how; usize::from(how >> 6)]),
+    };
+    EchoOptions {
+        probe: if how & 1 == 0 { Probe::Echo } else { Probe::Udp { port: 33_434 } },
+        ttl: Some(ttl),
+        size,
+        data,
+        tos: how,
+        dont_fragment: how & 2 != 0,
+        record_route: how & 4 != 0,
+        direct: how & 8 != 0,
+        ..EchoOptions::to(destination)
     }
 }
 

@@ -37,8 +37,8 @@ pub use name::{CloneName, InterfaceName};
 pub use nearest::nearest;
 pub use neighbor::{NeighborReport, NeighborState};
 pub use request::{
-    AddressChange, CaptureOptions, ControlError, CreateOptions, EchoOptions, EchoOutcome, EchoReply,
-    KernelInfo, Message, NeighborChange, Operation, Reply, Request, Severity,
+    AddressChange, CaptureOptions, ControlError, CreateOptions, EchoData, EchoOptions, EchoOutcome,
+    EchoReply, KernelInfo, Message, NeighborChange, Operation, Probe, Reply, Request, Severity,
 };
 pub use route::{NextHop, RouteAttributes, RouteKind, RouteOrigin, RouteReport};
 pub use socket::{ConnectionReport, SocketReport, TcpState, TrafficReport, Transport};

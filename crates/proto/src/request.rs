@@ -1,7 +1,10 @@
 //! Requests and replies: everything the tools can say to a kernel.
 
 use alloc::{string::String, vec::Vec};
-use core::{fmt, net::IpAddr};
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use rumpnet_wire::ethernet;
 use serde::{Deserialize, Serialize};
@@ -281,9 +284,11 @@ pub struct NeighborChange {
     pub published: bool,
 }
 
-/// How an echo session (ping) shall send.
+/// How an echo session (ping, traceroute) shall send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EchoOptions {
+    /// What it sends.
+    pub probe: Probe,
     /// To whom.
     pub destination: IpAddr,
     /// From which of our addresses; chosen by the kernel if absent.
@@ -292,6 +297,57 @@ pub struct EchoOptions {
     pub ttl: Option<u8>,
     /// Bytes of data in each request.
     pub size: u16,
+    /// What the data are.
+    pub data: EchoData,
+    /// Type of service.
+    pub tos: u8,
+    /// Whether routers shall not fragment the requests (DF).
+    pub dont_fragment: bool,
+    /// Whether the route is recorded, there and back (RFC 791 section 3.1).
+    pub record_route: bool,
+    /// Whether only hosts on a link of ours are asked, whatever routes say (SO_DONTROUTE).
+    pub direct: bool,
+}
+
+impl EchoOptions {
+    /// Echo requests of 56 bytes, and otherwise as the kernel sends them.
+    pub const fn to(destination: IpAddr) -> Self {
+        Self {
+            probe: Probe::Echo,
+            destination,
+            source: None,
+            ttl: None,
+            size: 56,
+            data: EchoData::Places,
+            tos: 0,
+            dont_fragment: false,
+            record_route: false,
+            direct: false,
+        }
+    }
+}
+
+/// What an echo session sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probe {
+    /// ICMP echo requests.
+    Echo,
+    /// UDP datagrams to a port and those after it, one for each sequence number from 0 on: whoever has no such port says so.
+    Udp {
+        /// The first port.
+        port: u16,
+    },
+}
+
+/// What the data of a request are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EchoData {
+    /// Each byte is the number of its place.
+    Places,
+    /// These bytes over and over; sixteen at most, and at least one.
+    Pattern(Vec<u8>),
+    /// Numbers that the kernel draws.
+    Random,
 }
 
 /// What came back on an echo session.
@@ -309,6 +365,10 @@ pub struct EchoReply {
     pub rtt_ns: Option<u64>,
     /// What it says.
     pub outcome: EchoOutcome,
+    /// The route that was recorded, as far as there was room.
+    pub route: Vec<Ipv4Addr>,
+    /// In an error that says so: the MTU of the link that the request did not fit (RFC 1191).
+    pub next_hop_mtu: Option<u16>,
 }
 
 /// What an answer on an echo session says.

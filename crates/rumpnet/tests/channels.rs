@@ -40,7 +40,7 @@ fn join(kernels: &[Kernel; 2]) {
 }
 
 fn ping(kernel: &Kernel, destination: Ipv4Addr) -> EchoOutcome {
-    let options = EchoOptions { destination: destination.into(), source: None, ttl: None, size: 56 };
+    let options = EchoOptions::to(destination.into());
     let Ok(Reply::Echo { echo, .. }) = kernel.control(Request::EchoOpen(options)) else {
         panic!("no session")
     };

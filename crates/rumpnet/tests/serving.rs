@@ -53,7 +53,7 @@ impl Drop for Served {
 
 fn echo_options() -> EchoOptions {
     let destination = "127.0.0.1".parse().expect("an address");
-    EchoOptions { destination, source: None, ttl: None, size: 56 }
+    EchoOptions::to(destination)
 }
 
 fn open_echo(client: &Client) -> Result<u64, Errno> {

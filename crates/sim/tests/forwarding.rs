@@ -270,7 +270,7 @@ fn source_routes_and_broken_options_are_refused_and_said_so() {
         assert_eq!(routed.say(world, &with(&loose)), [unreachable(UnreachableCode::SOURCE_ROUTE_FAILED)]);
         assert_eq!(routed.router.drops(DropReason::Ipv4SourceRoute), 1);
         let broken = [1, 1, 7, 1];
-        let pointed = Message::ParameterProblem { code: 0, pointer: 22 };
+        let pointed = Message::ParameterProblem { code: 0, pointer: 23 };
         assert_eq!(routed.say(world, &with(&broken)), [pointed]);
         assert_eq!(routed.router.drops(DropReason::Ipv4Options), 1);
     });

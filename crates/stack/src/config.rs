@@ -35,8 +35,10 @@ pub struct Config {
     pub sockets: u32,
     /// Raw IP sockets, each of which is asked about each packet of its protocol.
     pub raw_sockets: u32,
-    /// Echo sessions of ping(8).
+    /// Echo sessions, of ping(8) and traceroute(8).
     pub echo_sessions: u32,
+    /// Requests that an echo session remembers for their replies, and replies that it keeps for its reader.
+    pub echo_window: u32,
     /// Receive buffer of a datagram socket, in bytes of memory (net.inet.udp.recvspace).
     pub udp_receive_bytes: u32,
     /// Send buffer of a datagram socket, in bytes (net.inet.udp.sendspace).
@@ -147,6 +149,7 @@ impl Config {
             sockets: 64,
             raw_sockets: 16,
             echo_sessions: 64,
+            echo_window: 256,
             udp_receive_bytes: 32 * 1024,
             udp_send_bytes: 32 * 1024,
             tcp_receive_bytes: 32 * 1024,
@@ -199,6 +202,7 @@ impl Config {
             sockets: 2_000_000,
             raw_sockets: 1024,
             echo_sessions: 1024,
+            echo_window: 1024,
             udp_receive_bytes: 2 * 1024 * 1024,
             udp_send_bytes: 512 * 1024,
             tcp_receive_bytes: 1024 * 1024,
@@ -220,7 +224,7 @@ impl Config {
             neighbor_lifetime: Duration::from_secs(1200),
             icmp_errors_per_second: 1000,
             icmp_errors_per_peer: 100,
-            icmp_return_bytes: crate::inet::icmp::MAX_RETURNED,
+            icmp_return_bytes: 528,
             icmp_timestamp_reply: true,
             icmp_mask_reply: false,
             accept_redirects: true,
@@ -280,8 +284,13 @@ impl fmt::Display for Config {
         )?;
         writeln!(
             f,
-            "sockets {}, raw ones {}, echo sessions {}, datagram buffers {} bytes in, {} bytes out",
-            self.sockets, self.raw_sockets, self.echo_sessions, self.udp_receive_bytes, self.udp_send_bytes
+            "sockets {}, raw ones {}, echo sessions {} of {} requests, datagram buffers {} bytes in, {} bytes out",
+            self.sockets,
+            self.raw_sockets,
+            self.echo_sessions,
+            self.echo_window,
+            self.udp_receive_bytes,
+            self.udp_send_bytes
         )?;
         writeln!(f, "all socket buffers {} bytes, pressure above {}", self.memory.max, self.memory.pressure)?;
         writeln!(

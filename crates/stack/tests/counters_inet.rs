@@ -368,7 +368,7 @@ fn fragments_are_counted_whatever_becomes_of_them() {
 
 /// Opens an echo session to the stranger and sends a request; its identifier, from the frame.
 fn echo(outside: &mut Outside) -> (Key, u16) {
-    let options = EchoOptions { destination: THEIRS.into(), source: None, ttl: None, size: 0 };
+    let options = EchoOptions { size: 0, ..EchoOptions::to(THEIRS.into()) };
     let Reply::Echo { echo, .. } = outside.control(Request::EchoOpen(options)) else { panic!("a session") };
     outside.control(Request::EchoSend { echo, sequence: 1 });
     let frame = outside.sent().pop().expect("a request");

@@ -216,7 +216,7 @@ fn captures_and_echo_sessions_have_their_limits() {
     });
     let refused = outside.stack.control(outside.now, open).map_err(|error| error.errno);
     assert_eq!(refused, Err(Errno::MFile));
-    let options = EchoOptions { destination: THEIRS.into(), source: None, ttl: None, size: 0 };
+    let options = EchoOptions { size: 0, ..EchoOptions::to(THEIRS.into()) };
     (0..1024).for_each(|_| {
         outside.control(Request::EchoOpen(options.clone()));
     });

@@ -74,7 +74,7 @@ impl Pair {
 }
 
 fn echo(stack: &mut Stack, now: Instant, to: std::net::IpAddr, size: u16) -> u64 {
-    let options = EchoOptions { destination: to, source: None, ttl: None, size };
+    let options = EchoOptions { size, ..EchoOptions::to(to) };
     let Ok(Reply::Echo { echo, .. }) = stack.control(now, Request::EchoOpen(options)) else {
         panic!("no session")
     };

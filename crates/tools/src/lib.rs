@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! The tools: ifconfig, arp, ping, tcpdump, netstat, route, sysctl, dmesg, halt.
+//! The tools: ifconfig, arp, ping, traceroute, tcpdump, netstat, route, sysctl, dmesg, halt.
 //!
 //! A tool is three pure steps around a [`Console`]: *words → request*, *reply → report*, *report → text or JSON*. [`run`]
 //! runs one by its name; [`commands`] describes all of them, for help, manual pages and completions. The same tools run on
@@ -15,6 +15,7 @@ mod ifconfig;
 mod netstat;
 mod pages;
 mod ping;
+mod probing;
 mod route;
 mod sockets;
 mod ss;
@@ -22,6 +23,7 @@ mod sysctl;
 mod task;
 mod tcpdump;
 pub mod topology;
+mod traceroute;
 
 #[cfg(test)]
 mod guide;
@@ -62,6 +64,7 @@ enum Tool {
     Ss,
     Sysctl,
     Tcpdump,
+    Traceroute,
 }
 
 impl Tool {
@@ -76,6 +79,7 @@ impl Tool {
         Self::Ss,
         Self::Sysctl,
         Self::Tcpdump,
+        Self::Traceroute,
     ];
 
     const fn name(self) -> &'static str {
@@ -90,6 +94,7 @@ impl Tool {
             Self::Ss => "ss",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
+            Self::Traceroute => "traceroute",
         }
     }
 
@@ -105,6 +110,7 @@ impl Tool {
             Self::Ss => ss::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
+            Self::Traceroute => traceroute::command(),
         }
     }
 }
@@ -141,6 +147,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
         Tool::Ss => ss::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
+        Tool::Traceroute => traceroute::run(&task, &arguments).await,
     };
     Some(task.conclude(ended))
 }

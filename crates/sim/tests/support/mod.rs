@@ -98,7 +98,7 @@ pub fn ping(world: &World, host: &Host, to: &str) -> Vec<EchoReply> {
 /// As [`ping`], with a size and a time to live.
 pub fn ping_with(world: &World, host: &Host, to: &str, size: u16, ttl: Option<u8>) -> Vec<EchoReply> {
     let destination = to.parse().expect("an address");
-    let options = EchoOptions { destination, source: None, ttl, size };
+    let options = EchoOptions { ttl, size, ..EchoOptions::to(destination) };
     let Ok(Reply::Echo { echo, .. }) = host.control(Request::EchoOpen(options)) else {
         panic!("no way to {to}")
     };

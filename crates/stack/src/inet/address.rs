@@ -272,6 +272,13 @@ impl Addresses {
         self.of(interface).any(|entry| entry.peer == Some(address) || entry.cidr().contains(address))
     }
 
+    /// The interface whose link a host is on, by the smallest of our subnets that it lies in.
+    pub(crate) fn interface_near(&self, host: IpAddr) -> Option<u32> {
+        let width: u8 = if host.is_ipv4() { 32 } else { 128 };
+        let network = |len| Cidr::new(host, len).map(|cidr| (cidr.network().address(), len));
+        (0..=width).rev().filter_map(network).find_map(|network| self.heir_of(network))
+    }
+
     /// Another interface with an address in this subnet, to take over its route.
     pub(crate) fn heir_of(&self, network: (IpAddr, u8)) -> Option<u32> {
         self.networks.range((network, 0)..=(network, u32::MAX)).next().map(|((_, index), _)| *index)

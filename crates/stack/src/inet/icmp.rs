@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rumpnet_proto::{Counter, DropReason, Errno};
 use rumpnet_wire::{
     checksum::Sum,
-    icmpv4::{Message, RedirectCode, TimeExceededCode, Timestamps, UnreachableCode},
+    icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
     ip::Protocol,
     ipv4::{Header, Options},
     udp,
@@ -16,7 +16,6 @@ use rumpnet_wire::{
 use super::{
     Delivery, Inet, Unclaimed,
     ipv4::{Audience, Outgoing},
-    options::{options_of_answer, time_of_day},
     route::reason_of,
 };
 use crate::{
@@ -95,8 +94,6 @@ pub(crate) enum Offender {
 
 /// The largest ICMP error, so that it crosses every path unfragmented (RFC 1812 section 4.3.2.3).
 const MAX_ERROR: usize = 576;
-/// What an error quotes at most behind the header of its offender, in bytes.
-pub(crate) const MAX_RETURNED: u16 = (MAX_ERROR - Header::LEN - Message::LEN - Header::LEN) as u16;
 /// Of a type of service: the part that is no precedence and no congestion mark (RFC 1349).
 const SERVICE: u8 = 0x1c;
 /// The precedence of errors: internetwork control (RFC 1812 section 4.3.2.5).
@@ -124,38 +121,12 @@ impl Inet {
         let refused = match message {
             // Of what is not for us, only errors may concern us: they are about what we sent from foreign addresses.
             _ if audience == Audience::Foreign && !is_error(&message) => DropReason::Ipv4NotForUs,
-            Message::EchoRequest { .. } if audience == Audience::Many && !cx.config.icmp_broadcast_echo => {
-                DropReason::IcmpBroadcastEcho
-            }
-            Message::EchoRequest { identifier, sequence } => {
-                packet.advance(Message::LEN);
-                cx.count(Counter::IcmpEchoRequests);
-                let data = core::mem::take(packet).into_payload();
-                self.answer(cx, link, header, Message::EchoReply { identifier, sequence }, data);
-                return None;
-            }
-            Message::TimestampRequest { identifier, sequence } => {
-                match determine_times(cx, packet, audience) {
-                    Ok(times) => {
-                        cx.count(Counter::IcmpTimestampRequests);
-                        let data = Bytes::copy_from_slice(&times.to_bytes());
-                        let message = Message::TimestampReply { identifier, sequence };
-                        self.answer(cx, link, header, message, data.into());
-                        return None;
-                    }
+            Message::EchoRequest { .. }
+            | Message::TimestampRequest { .. }
+            | Message::AddressMaskRequest { .. } => {
+                match self.answer_query(cx, link, (interface, audience), header, message, packet) {
+                    Ok(()) => return None,
                     Err(reason) => reason,
-                }
-            }
-            Message::AddressMaskRequest { identifier, sequence } => {
-                match self.determine_mask(cx, interface, header) {
-                    Some(mask) => {
-                        cx.count(Counter::IcmpMaskRequests);
-                        let data = Bytes::copy_from_slice(&mask.octets());
-                        let message = Message::AddressMaskReply { identifier, sequence };
-                        self.answer(cx, link, header, message, data.into());
-                        return None;
-                    }
-                    None => DropReason::IcmpQueryRefused,
                 }
             }
             Message::EchoReply { identifier, sequence } => {
@@ -167,6 +138,7 @@ impl Inet {
                     identifier,
                     sequence,
                     ttl: header.ttl,
+                    options: header.options,
                     interface,
                 });
             }
@@ -192,24 +164,8 @@ impl Inet {
         None
     }
 
-    /// Answers a request from the address that it was sent to, with what has come of its records of route and time.
-    fn answer(
-        &mut self,
-        cx: &mut Context,
-        link: &mut Link,
-        request: &Header,
-        message: Message,
-        data: Payload,
-    ) {
-        let own = IpAddr::V4(request.destination);
-        let source = (self.addresses.is_ours(own) || request.destination.is_loopback()).then_some(own);
-        let options = options_of_answer(&request.options);
-        let outgoing = Outgoing { options, ..outgoing(request.source.into(), cx.config.ttl, request.tos) };
-        self.send_icmp(cx, link, source, &outgoing, build(message, data));
-    }
-
     /// Sends an ICMP message; what cannot be sent is counted below.
-    fn send_icmp(
+    pub(super) fn send_icmp(
         &mut self,
         cx: &mut Context,
         link: &mut Link,
@@ -223,17 +179,6 @@ impl Inet {
         };
         cx.count(Counter::IcmpSent);
         let _counted = self.send(cx, link, &path, outgoing, message);
-    }
-
-    /// The mask of the subnet that a request is about, if masks are told (net.inet.icmp.maskrepl): of the address that was asked, or of the
-    /// interface's first one. Who does not know its own address cannot be answered: no broadcast is made for it (RFC 1122 section 3.2.2.9 permits not to).
-    fn determine_mask(&self, cx: &Context, interface: u32, request: &Header) -> Option<Ipv4Addr> {
-        if !cx.config.icmp_mask_reply || request.source.is_unspecified() {
-            return None;
-        }
-        let asked = self.addresses.find(interface, request.destination.into());
-        let entry = asked.or_else(|| self.addresses.of(interface).next())?;
-        Some(Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(entry.prefix_len)).unwrap_or(0)))
     }
 
     /// Whether an error can be sent to this source: it is neither nobody nor many (RFC 1812 section 4.3.2.7).
@@ -404,21 +349,6 @@ pub(crate) const fn errno_of(kind: u8, code: u8) -> Option<Errno> {
         (12, _) => Some(Errno::NoProtoOpt),
         _ => None,
     }
-}
-
-/// The three times of an answer to a timestamp request, whose cursor is at the ICMP header (RFC 1122 section 3.2.2.8).
-fn determine_times(
-    cx: &Context,
-    packet: &mut Received,
-    audience: Audience,
-) -> Result<Timestamps, DropReason> {
-    if !cx.config.icmp_timestamp_reply || audience != Audience::Us {
-        return Err(DropReason::IcmpQueryRefused);
-    }
-    packet.advance(Message::LEN);
-    let (times, _) = Timestamps::parse(packet.bytes()).map_err(|_| DropReason::IcmpTruncated)?;
-    let now = time_of_day(cx);
-    Ok(Timestamps { receive: now, transmit: now, ..times })
 }
 
 /// As much of the offending packet as an error carries: its IP header, and up to `returned` bytes behind that (net.inet.icmp.returndatabytes).

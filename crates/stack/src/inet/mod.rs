@@ -17,6 +17,7 @@ pub mod neighbor;
 mod options;
 pub(crate) mod path_mtu;
 pub mod prefix;
+mod query;
 pub(crate) mod raw;
 mod redirect;
 pub(crate) mod route;
@@ -28,7 +29,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use rumpnet_proto::DropReason;
-use rumpnet_wire::ethernet::EtherType;
+use rumpnet_wire::{ethernet::EtherType, ipv4::Options};
 
 use crate::{
     buffer::{Frame, Received},
@@ -88,7 +89,7 @@ pub(crate) enum Delivery {
     /// A TCP segment.
     Tcp(tcp::segment::Segment),
     /// An echo reply.
-    EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, interface: u32 },
+    EchoReply { source: IpAddr, identifier: u16, sequence: u16, ttl: u8, options: Options, interface: u32 },
     /// An ICMP error about a packet that we sent.
     Error { report: icmp::ErrorReport, interface: u32 },
     /// A packet that nobody wants, unless a raw socket has taken its copy.

@@ -50,6 +50,7 @@ impl Inet {
         Ok(Path { interface: index, next_hop, source, mtu, scope })
     }
 
+    /// The way to a destination, if it is to be a direct one past routes that say otherwise: by the interface whose subnet it lies in.
     fn determine_direct_path(
         &self,
         cx: &Context,
@@ -58,9 +59,23 @@ impl Inet {
         source: Option<IpAddr>,
         direct: bool,
     ) -> Result<Path, Errno> {
-        let path = self.determine_path(cx, link, destination, source)?;
-        let routed = direct && path.scope == Scope::Unicast && path.next_hop != destination;
-        if routed { Err(Errno::NetUnreach) } else { Ok(path) }
+        let path = self.determine_path(cx, link, destination, source);
+        let is_routed = |path: &Path| path.scope == Scope::Unicast && path.next_hop != destination;
+        if !direct || path.as_ref().is_ok_and(|path| !is_routed(path)) {
+            return path;
+        }
+        let index = self.addresses.interface_near(destination).ok_or(Errno::NetUnreach)?;
+        let interface = link.interfaces.by_index(index).filter(|interface| interface.is_up());
+        let interface = interface.ok_or(Errno::NetDown)?;
+        let own = || self.addresses.source_for(index, destination, cx.config.dad_optimistic);
+        let source = source.or_else(own).ok_or(Errno::AddrNotAvail)?;
+        Ok(Path {
+            interface: index,
+            next_hop: destination,
+            source,
+            mtu: interface.mtu,
+            scope: Scope::Unicast,
+        })
     }
 
     /// The next hop to a destination by one interface, whom it reaches, and the MTU of the route.

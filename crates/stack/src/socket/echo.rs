@@ -1,23 +1,34 @@
-//! Echo sessions: what ping(8) needs, without raw sockets.
+//! Echo sessions: what ping(8) and traceroute(8) need, without raw sockets.
 //!
-//! A session sends ICMP echo requests with an identifier of its own and pattern data, and matches what comes back. Round-trip times are
-//! taken from the stack's clock, so that no caller's delay is in them.
+//! A session sends ICMP echo requests, or UDP datagrams to ports that nobody is likely to have, with an identifier of its own and data that
+//! it knows, and matches what comes back. Round-trip times are taken from the stack's clock, so that no caller's delay is in them.
 
-use alloc::{collections::VecDeque, vec::Vec};
-use core::net::IpAddr;
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use rumpnet_proto::{DropReason, EchoOptions, EchoOutcome, EchoReply, Errno};
-use rumpnet_wire::icmpv4::Message;
+use rumpnet_proto::{DropReason, EchoData, EchoOptions, EchoOutcome, EchoReply, Errno, Probe};
+use rumpnet_wire::{
+    icmpv4::Message,
+    ip::Protocol,
+    ipv4::{IpOption, Options, Route},
+    udp::Header as UdpHeader,
+};
 
 use crate::{
-    buffer::Received,
+    buffer::{Frame, Received},
     config::Config,
     context::{Context, Event},
     inet::{
         Inet,
         icmp::{self, ErrorReport},
-        route::reason_of,
+        ipv4::Outgoing,
+        route::{Path, reason_of},
+        udp,
+        via::Via,
     },
     link::{Link, NO_INTERFACE},
     numbers::{self, Numbers},
@@ -25,17 +36,27 @@ use crate::{
     time::Instant,
 };
 
-/// Requests remembered for their replies, and replies kept for the reader.
-const WINDOW: usize = 1024;
-/// The most data in a request, in bytes: what an IPv4 packet holds.
+/// The most data in a request without options, in bytes: what an IPv4 packet holds.
 const MAX_SIZE: u16 = 65_507;
+/// Bytes of a pattern at most, as ping(8) takes them.
+const MAX_PATTERN: usize = 16;
+/// Identifiers, which are source ports too: not those that sockets draw theirs from.
+const IDENTIFIERS: core::ops::Range<u16> = 32_768..49_152;
+/// A record-route option with room for nine addresses, and the end of the list behind it.
+const ROUTE_SLOTS: [u8; 36] = [0; 36];
+/// Where the first address of a recorded route goes.
+const FIRST_SLOT: u8 = 4;
 
 struct Session {
     options: EchoOptions,
     identifier: u16,
+    /// What random data begin with.
+    seed: u64,
     sent: VecDeque<Sent>,
     replies: VecDeque<EchoReply>,
     announced: bool,
+    /// Requests remembered for their replies, and replies kept for the reader.
+    window: usize,
 }
 
 struct Sent {
@@ -48,7 +69,7 @@ struct Sent {
 pub(crate) struct EchoSessions {
     sessions: Slab<Session>,
     /// The session of each identifier in use.
-    by_identifier: alloc::collections::BTreeMap<u16, Key>,
+    by_identifier: BTreeMap<u16, Key>,
     /// Identifiers in use, those of ICMP sockets among them.
     pub(super) taken: Numbers,
 }
@@ -58,8 +79,7 @@ impl EchoSessions {
         let mut taken = Numbers::default();
         // Many programs take it for none.
         taken.insert(0);
-        let by_identifier = alloc::collections::BTreeMap::new();
-        Self { sessions: Slab::new(config.echo_sessions), by_identifier, taken }
+        Self { sessions: Slab::new(config.echo_sessions), by_identifier: BTreeMap::new(), taken }
     }
 
     /// Whether a session has an identifier.
@@ -80,25 +100,23 @@ impl EchoSessions {
         inet: &Inet,
         mut options: EchoOptions,
     ) -> Result<(Key, IpAddr), Errno> {
-        if options.size > MAX_SIZE {
-            return Err(Errno::MsgSize);
-        }
-        if options.destination.is_ipv6() {
-            return Err(Errno::AfNoSupport);
-        }
+        judge(&options)?;
         if options.source.is_some_and(|source| !inet.addresses.is_ours(source) && !source.is_loopback()) {
             return Err(Errno::AddrNotAvail);
         }
-        let path = inet.determine_path(cx, link, options.destination, options.source)?;
+        let path = determine_path(cx, link, inet, &options)?;
         options.source = options.source.or(Some(path.source));
-        let first = cx.random.next_u64() as u16;
+        let room = IDENTIFIERS.end - IDENTIFIERS.start;
+        let first = IDENTIFIERS.start + cx.random.below(room.into()) as u16;
         let identifier = self.next_identifier(first).ok_or(Errno::NoBufs)?;
         let session = Session {
             options,
             identifier,
+            seed: cx.random.next_u64(),
             sent: VecDeque::new(),
             replies: VecDeque::new(),
             announced: false,
+            window: cx.config.echo_window as usize,
         };
         let key = self.sessions.insert(session).map_err(|_| Errno::NFile)?;
         self.by_identifier.insert(identifier, key);
@@ -123,17 +141,16 @@ impl EchoSessions {
         sequence: u16,
     ) -> Result<(), Errno> {
         let session = self.sessions.value_mut(key).ok_or(Errno::BadF)?;
-        let EchoOptions { destination, source, ttl, size } = session.options;
-        let path = inet.determine_path(cx, link, destination, source).inspect_err(|errno| {
+        let path = determine_path(cx, link, inet, &session.options).inspect_err(|errno| {
             cx.count_drop(NO_INTERFACE, reason_of(*errno));
         })?;
-        if session.sent.len() == WINDOW {
+        if session.sent.len() >= session.window {
             session.sent.pop_front();
         }
         session.sent.push_back(Sent { sequence, at: cx.now, answered: false });
-        let message = Message::EchoRequest { identifier: session.identifier, sequence };
-        let frame = icmp::build(message, pattern(size).into());
-        inet.send(cx, link, &path, &icmp::outgoing(destination, ttl.unwrap_or(cx.config.ttl), 0), frame)
+        let outgoing = session.outgoing(cx.config.ttl);
+        let frame = session.request(&path, sequence);
+        inet.send(cx, link, &path, &outgoing, frame)
     }
 
     /// Takes what has come back.
@@ -148,12 +165,14 @@ impl EchoSessions {
         &mut self,
         cx: &mut Context,
         (from, identifier, sequence): (IpAddr, u16, u16),
-        ttl: u8,
+        (ttl, options): (u8, &Options),
         packet: &Received,
     ) -> bool {
-        let Some(key) = self.by_identifier.get(&identifier).copied() else { return false };
-        let Some(session) = self.sessions.value_mut(key) else { return false };
-        let intact = is_pattern(packet, session.options.size);
+        let Some((key, session)) = self.find(identifier) else { return false };
+        if session.options.probe != Probe::Echo {
+            return false;
+        }
+        let intact = session.is_intact(packet);
         let size = (packet.len() + Message::LEN).min(usize::from(u16::MAX)) as u16;
         let sent = session.sent.iter_mut().find(|sent| sent.sequence == sequence);
         let rtt_ns = sent.as_ref().map(|sent| (cx.now - sent.at).as_nanos());
@@ -164,35 +183,74 @@ impl EchoSessions {
             }
             _ => EchoOutcome::Duplicate,
         };
-        session.push(cx, key, EchoReply { sequence, from, size, ttl, rtt_ns, outcome });
+        let route = recorded(options);
+        session.push(
+            cx,
+            key,
+            EchoReply { sequence, from, size, ttl, rtt_ns, outcome, route, next_hop_mtu: None },
+        );
         true
     }
 
-    /// An ICMP error about one of our requests has come in; false if no session sent it.
+    /// An ICMP error about one of our echo requests has come in; false if no session sent it.
     pub(super) fn on_error(
         &mut self,
         cx: &mut Context,
         (destination, identifier, sequence): (IpAddr, u16, u16),
         report: &ErrorReport,
     ) -> bool {
-        let Some(key) = self.by_identifier.get(&identifier).copied() else { return false };
-        let Some(session) =
-            self.sessions.value_mut(key).filter(|session| session.options.destination == destination)
-        else {
+        self.tell(cx, (destination, identifier), report, |probe| (*probe == Probe::Echo).then_some(sequence))
+    }
+
+    /// The same about a UDP datagram, by its source and destination.
+    pub(super) fn on_udp_error(
+        &mut self,
+        cx: &mut Context,
+        (source, destination): (SocketAddr, SocketAddr),
+        report: &ErrorReport,
+    ) -> bool {
+        self.tell(cx, (destination.ip(), source.port()), report, |probe| match probe {
+            Probe::Udp { port } => Some(destination.port().wrapping_sub(*port)),
+            Probe::Echo => None,
+        })
+    }
+
+    /// Tells a session of an error about a request that it has sent; `sequence` says which, of its kind of probe.
+    fn tell(
+        &mut self,
+        cx: &mut Context,
+        (destination, identifier): (IpAddr, u16),
+        report: &ErrorReport,
+        sequence: impl FnOnce(&Probe) -> Option<u16>,
+    ) -> bool {
+        let Some((key, session)) = self.find(identifier) else { return false };
+        if session.options.destination != destination {
             return false;
-        };
+        }
+        let Some(sequence) = sequence(&session.options.probe) else { return false };
         let sent = session.sent.iter().find(|sent| sent.sequence == sequence);
         let rtt_ns = sent.map(|sent| (cx.now - sent.at).as_nanos());
         let outcome = EchoOutcome::Error { kind: report.kind, code: report.code };
-        let from = IpAddr::V4(report.from);
-        session.push(cx, key, EchoReply { sequence, from, size: 0, ttl: report.ttl, rtt_ns, outcome });
+        let next_hop_mtu =
+            Some(report.next_hop_mtu).filter(|mtu| (report.kind, report.code) == (3, 4) && *mtu > 0);
+        let (from, ttl, route) = (IpAddr::V4(report.from), report.ttl, Vec::new());
+        session.push(
+            cx,
+            key,
+            EchoReply { sequence, from, size: 0, ttl, rtt_ns, outcome, route, next_hop_mtu },
+        );
         true
+    }
+
+    fn find(&mut self, identifier: u16) -> Option<(Key, &mut Session)> {
+        let key = *self.by_identifier.get(&identifier)?;
+        self.sessions.value_mut(key).map(|session| (key, session))
     }
 }
 
 impl Session {
     fn push(&mut self, cx: &mut Context, key: Key, reply: EchoReply) {
-        if self.replies.len() == WINDOW {
+        if self.replies.len() >= self.window {
             return cx.count_drop(NO_INTERFACE, DropReason::EchoSocketFull);
         }
         self.replies.push_back(reply);
@@ -200,14 +258,87 @@ impl Session {
             cx.events.push_back(Event::Echo(key));
         }
     }
+
+    /// What the IP header of a request says.
+    fn outgoing(&self, default_ttl: u8) -> Outgoing {
+        let EchoOptions { destination, ttl, tos, dont_fragment, record_route, probe, .. } = self.options;
+        let (protocol, transport_len) = match probe {
+            Probe::Echo => (Protocol::ICMP, Message::LEN),
+            Probe::Udp { .. } => (Protocol::UDP, UdpHeader::LEN),
+        };
+        let mut options = Options::EMPTY;
+        if record_route {
+            let empty = Route { pointer: FIRST_SLOT, slots: &ROUTE_SLOTS };
+            options.push(&IpOption::RecordRoute(empty)).expect("nine addresses fit a header");
+        }
+        let ttl = ttl.unwrap_or(default_ttl);
+        Outgoing { protocol, destination, ttl, tos, dont_fragment, transport_len, options }
+    }
+
+    /// A request behind its transport's header.
+    fn request(&self, path: &Path, sequence: u16) -> Frame {
+        let data: Bytes = self.data().take(self.options.size.into()).collect::<Vec<_>>().into();
+        match self.options.probe {
+            Probe::Echo => {
+                icmp::build(Message::EchoRequest { identifier: self.identifier, sequence }, data.into())
+            }
+            Probe::Udp { port } => {
+                let source = SocketAddr::new(path.source, self.identifier);
+                let destination = SocketAddr::new(self.options.destination, port.wrapping_add(sequence));
+                udp::build(source, destination, data.into(), None)
+            }
+        }
+    }
+
+    /// The bytes that its requests are filled with.
+    fn data(&self) -> impl Iterator<Item = u8> + '_ {
+        (0_usize..).map(|place| match &self.options.data {
+            EchoData::Places => place as u8,
+            EchoData::Pattern(pattern) => pattern[place % pattern.len()],
+            EchoData::Random => (mixed(self.seed, place as u64 / 8) >> (place % 8 * 8)) as u8,
+        })
+    }
+
+    fn is_intact(&self, packet: &Received) -> bool {
+        let bytes = packet.slices().flatten().copied();
+        packet.len() == usize::from(self.options.size) && bytes.eq(self.data().take(packet.len()))
+    }
 }
 
-/// The data of a request: the low byte of each place, as ping(8) fills it.
-fn pattern(size: u16) -> Bytes {
-    (0..size).map(|place| place as u8).collect::<Vec<_>>().into()
+/// Whether such requests can be sent at all. EMSGSIZE, EAFNOSUPPORT, EINVAL.
+fn judge(options: &EchoOptions) -> Result<(), Errno> {
+    let room = MAX_SIZE - if options.record_route { ROUTE_SLOTS.len() as u16 + 4 } else { 0 };
+    let is_filled = match &options.data {
+        EchoData::Pattern(pattern) => (1..=MAX_PATTERN).contains(&pattern.len()),
+        EchoData::Places | EchoData::Random => true,
+    };
+    match options {
+        _ if options.size > room => Err(Errno::MsgSize),
+        _ if options.destination.is_ipv6() => Err(Errno::AfNoSupport),
+        _ if !is_filled || options.ttl == Some(0) => Err(Errno::Inval),
+        _ => Ok(()),
+    }
 }
 
-fn is_pattern(packet: &Received, size: u16) -> bool {
-    let bytes = packet.slices().flatten();
-    packet.len() == usize::from(size) && bytes.enumerate().all(|(place, byte)| *byte == place as u8)
+fn determine_path(cx: &Context, link: &Link, inet: &Inet, options: &EchoOptions) -> Result<Path, Errno> {
+    let via = Via { interface: None, direct: options.direct };
+    inet.determine_path_via(cx, link, options.destination, options.source, via)
+}
+
+/// The addresses in a recorded route.
+fn recorded(options: &Options) -> Vec<Ipv4Addr> {
+    let routes = options.iter().filter_map(Result::ok).filter_map(|option| match option {
+        IpOption::RecordRoute(route) => Some(route),
+        _ => None,
+    });
+    let used = |route: Route<'_>| usize::from(route.pointer.saturating_sub(FIRST_SLOT)) / 4;
+    routes.take(1).flat_map(|route| route.addresses().take(used(route)).collect::<Vec<_>>()).collect()
+}
+
+/// One of a row of random numbers (SplitMix64).
+const fn mixed(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }

@@ -128,8 +128,8 @@ impl Sockets {
                     None => refuse(cx, link, inet, (interface, audience), packet),
                 }
             }
-            Delivery::EchoReply { source, identifier, sequence, ttl, interface } => {
-                let heard = self.echo.on_reply(cx, (source, identifier, sequence), ttl, packet)
+            Delivery::EchoReply { source, identifier, sequence, ttl, options, interface } => {
+                let heard = self.echo.on_reply(cx, (source, identifier, sequence), (ttl, &options), packet)
                     || self.receive_echo_reply(cx, packet, interface);
                 if !heard && !taken {
                     cx.drop_received(interface, DropReason::IcmpNoSocket, packet);

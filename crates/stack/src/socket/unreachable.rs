@@ -51,6 +51,9 @@ impl Sockets {
     ) -> bool {
         match report.offender {
             Offender::Udp { source, destination } => {
+                if self.echo.on_udp_error(cx, (source, destination), report) {
+                    return true;
+                }
                 let narrow = (report.kind, report.code) == NARROW;
                 let learned =
                     narrow && self.learn_path_mtu(cx, link, inet, (source, destination), (report, interface));

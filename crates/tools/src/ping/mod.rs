@@ -7,9 +7,9 @@ mod errors;
 mod options;
 mod report;
 
-use core::time::Duration;
+use core::{net::Ipv4Addr, time::Duration};
 
-use rumpnet_proto::{ControlError, EchoOptions, EchoReply, Errno, Operation, Reply, Request};
+use rumpnet_proto::{ControlError, EchoOutcome, EchoReply, Errno, Operation, Reply, Request};
 
 use self::{
     options::Options,
@@ -30,12 +30,15 @@ const SLICE: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long the last replies are awaited if none came before.
 const LINGER: Duration = Duration::from_secs(10);
+/// What a terminal beeps at.
+const BELL: &str = "\x07";
 /// How long they are awaited at least if some came before.
 const SHORT_LINGER: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result<Status, Failure> {
     let options = options::parse(words)?;
-    let mut ping = Ping { task, findings: Findings::new(&options), options, session: None };
+    let findings = Findings::new(&options);
+    let mut ping = Ping { task, findings, options, session: None, route: Vec::new() };
     let ended = ping.converse().await;
     if let Some(echo) = ping.session {
         // A session that is gone already needs no closing.
@@ -53,6 +56,8 @@ struct Ping<'a, C> {
     options: Options,
     session: Option<u64>,
     findings: Findings,
+    /// The last route that was shown.
+    route: Vec<Ipv4Addr>,
 }
 
 impl<C: Console> Ping<'_, C> {
@@ -61,7 +66,8 @@ impl<C: Console> Ping<'_, C> {
         self.open().await?;
         self.print(&format!(
             "PING {0} ({0}): {1} data bytes\n",
-            self.options.destination, self.options.size
+            self.options.destination(),
+            self.options.echo.size
         ))?;
         let console = self.task.console;
         let start = console.now();
@@ -77,7 +83,8 @@ impl<C: Console> Ping<'_, C> {
                 self.send().await?;
                 last_send = now;
                 // A tool that was held up does not make up for it with a burst.
-                next_send = (next_send + self.options.interval).max(now);
+                let preloads = self.findings.transmitted < self.options.preload;
+                next_send = if preloads { now } else { (next_send + self.options.interval).max(now) };
                 continue;
             }
             let until = if sent_all { end } else { Some(end.map_or(next_send, |end| end.min(next_send))) };
@@ -107,9 +114,7 @@ impl<C: Console> Ping<'_, C> {
 
     /// Opens the session. What may pass, such as a missing route, is said at the first request.
     async fn open(&mut self) -> Result<Option<ControlError>, Failure> {
-        let Options { destination, source, ttl, size, .. } = self.options;
-        let wanted = EchoOptions { destination, source, ttl, size };
-        match self.task.console.call(Request::EchoOpen(wanted)).await {
+        match self.task.console.call(Request::EchoOpen(self.options.echo.clone())).await {
             Ok(Reply::Echo { echo, source }) => {
                 self.session = Some(echo);
                 self.findings.source = Some(source);
@@ -127,7 +132,7 @@ impl<C: Console> Ping<'_, C> {
             return Failure::Kernel(error);
         }
         let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        Failure::Refused(format!("sendto {}: {}{hint}", self.options.destination, error.errno))
+        Failure::Refused(format!("sendto {}: {}{hint}", self.options.destination(), error.errno))
     }
 
     async fn send(&mut self) -> Result<(), Failure> {
@@ -181,10 +186,19 @@ impl<C: Console> Ping<'_, C> {
     fn on_reply(&mut self, reply: &EchoReply) -> Result<(), Failure> {
         let keep = self.task.json && !self.options.quiet && !self.options.flood;
         self.findings.on_reply(reply, keep);
+        let is_error = matches!(reply.outcome, EchoOutcome::Error { .. });
+        if self.options.audible && !is_error && reply.outcome != EchoOutcome::Duplicate {
+            self.task.console.complain(BELL);
+        }
         match (self.options.quiet, self.options.flood) {
             (true, _) => Ok(()),
+            _ if is_error && !self.options.shows_errors => Ok(()),
             (false, true) => self.print("\x08"),
-            (false, false) => self.print(&report::line(reply)),
+            (false, false) => {
+                let text = report::line(reply, &self.route);
+                self.route.clone_from(&reply.route);
+                self.print(&text)
+            }
         }
     }
 

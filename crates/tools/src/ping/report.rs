@@ -1,6 +1,9 @@
 //! What ping found out: each reply as a line, all of them as statistics.
 
-use core::{fmt::Write, net::IpAddr};
+use core::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use rumpnet_proto::{EchoOutcome, EchoReply, Errno};
 use serde::Serialize;
@@ -55,6 +58,8 @@ struct Line {
     rtt_ns: Option<u64>,
     outcome: &'static str,
     error: Option<IcmpError>,
+    /// Recorded with -R.
+    route: Vec<Ipv4Addr>,
 }
 
 #[derive(Serialize)]
@@ -62,14 +67,18 @@ struct IcmpError {
     icmp_type: u8,
     icmp_code: u8,
     message: String,
+    /// Of the link that the request did not fit.
+    next_hop_mtu: Option<u16>,
 }
 
 impl From<&EchoReply> for Line {
     fn from(reply: &EchoReply) -> Self {
-        let EchoReply { sequence, from, size: message_bytes, ttl, rtt_ns, outcome } = *reply;
+        let EchoReply { sequence, from, size: message_bytes, ttl, rtt_ns, outcome, next_hop_mtu, .. } =
+            *reply;
         let error = match outcome {
             EchoOutcome::Error { kind, code } => {
-                Some(IcmpError { icmp_type: kind, icmp_code: code, message: errors::text(kind, code) })
+                let message = errors::text(kind, code);
+                Some(IcmpError { icmp_type: kind, icmp_code: code, message, next_hop_mtu })
             }
             _ => None,
         };
@@ -79,7 +88,7 @@ impl From<&EchoReply> for Line {
             EchoOutcome::Corrupted => "corrupted",
             EchoOutcome::Error { .. } => "error",
         };
-        Self { sequence, from, message_bytes, ttl, rtt_ns, outcome, error }
+        Self { sequence, from, message_bytes, ttl, rtt_ns, outcome, error, route: reply.route.clone() }
     }
 }
 
@@ -121,9 +130,9 @@ impl Findings {
             squares: 0.0,
         };
         Self {
-            destination: options.destination,
+            destination: options.destination(),
             source: None,
-            data_bytes: options.size,
+            data_bytes: options.echo.size,
             transmitted: 0,
             received: 0,
             duplicates: 0,
@@ -204,21 +213,37 @@ impl Report for Findings {
     }
 }
 
-/// A reply as ping prints it while it goes on.
-pub(super) fn line(reply: &EchoReply) -> String {
+/// A reply as ping prints it while it goes on; `before` is the route that was shown last.
+pub(super) fn line(reply: &EchoReply, before: &[Ipv4Addr]) -> String {
     let EchoReply { sequence, from, size, ttl, .. } = reply;
     let time = reply.rtt_ns.map(|ns| format!(" time={:.6} ms", ns as f64 / 1e6)).unwrap_or_default();
+    let route = route(&reply.route, before);
     match reply.outcome {
-        EchoOutcome::Reply => format!("{size} bytes from {from}: icmp_seq={sequence} ttl={ttl}{time}\n"),
+        EchoOutcome::Reply => {
+            format!("{size} bytes from {from}: icmp_seq={sequence} ttl={ttl}{time}{route}\n")
+        }
         EchoOutcome::Duplicate => {
-            format!("{size} bytes from {from}: icmp_seq={sequence} DUP! ttl={ttl}{time}\n")
+            format!("{size} bytes from {from}: icmp_seq={sequence} DUP! ttl={ttl}{time}{route}\n")
         }
         EchoOutcome::Corrupted => {
             let wrong = "wrong data: what came back is not what was sent";
-            format!("{size} bytes from {from}: icmp_seq={sequence} ttl={ttl}{time}\n{wrong}\n")
+            format!("{size} bytes from {from}: icmp_seq={sequence} ttl={ttl}{time}{route}\n{wrong}\n")
         }
         EchoOutcome::Error { kind, code } => {
-            format!("from {from}: {} for icmp_seq={sequence}\n", errors::text(kind, code))
+            let mtu = reply.next_hop_mtu.map(|mtu| format!(" (next hop MTU {mtu})")).unwrap_or_default();
+            format!("from {from}: {}{mtu} for icmp_seq={sequence}\n", errors::text(kind, code))
         }
     }
+}
+
+/// A recorded route behind the line of its reply, one address a line.
+fn route(route: &[Ipv4Addr], before: &[Ipv4Addr]) -> String {
+    if route.is_empty() {
+        return String::new();
+    }
+    if route == before {
+        return "\t(same route)".into();
+    }
+    let addresses: Vec<String> = route.iter().map(|address| format!("\t{address}")).collect();
+    format!("\nRR: {}", addresses.join("\n"))
 }

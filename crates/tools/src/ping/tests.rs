@@ -1,6 +1,6 @@
 //! ping as a whole, with a scripted kernel and a clock that moves only while ping waits.
 
-use rumpnet_proto::EchoOutcome;
+use rumpnet_proto::EchoOptions;
 use serde_json::json;
 
 use super::*;
@@ -11,7 +11,7 @@ type Answer = Result<Reply, ControlError>;
 const ECHO: u64 = 7;
 
 fn options() -> EchoOptions {
-    EchoOptions { destination: "10.0.0.1".parse().unwrap(), source: None, ttl: None, size: 56 }
+    EchoOptions::to("10.0.0.1".parse().unwrap())
 }
 
 fn open() -> (Request, Answer) {
@@ -36,6 +36,8 @@ fn reply(sequence: u16, outcome: EchoOutcome) -> EchoReply {
         ttl: 64,
         rtt_ns: Some(120_000 + 10_000 * u64::from(sequence)),
         outcome,
+        route: Vec::new(),
+        next_hop_mtu: None,
     }
 }
 
@@ -235,6 +237,52 @@ fn quiet_prints_only_the_frame() {
 }
 
 #[test]
+fn a_recorded_route_is_shown_when_it_changes() {
+    let routed = |sequence, route: &[[u8; 4]]| {
+        let route = route.iter().copied().map(Ipv4Addr::from).collect();
+        receive(100, vec![EchoReply { route, ..reply(sequence, EchoOutcome::Reply) }])
+    };
+    let (there, back) = ([10, 0, 1, 254], [10, 0, 0, 254]);
+    let recording = EchoOptions { record_route: true, ..options() };
+    let source = "10.0.0.2".parse().unwrap();
+    let open = (Request::EchoOpen(recording), Ok(Reply::Echo { echo: ECHO, source }));
+    let replies = [routed(0, &[there, back]), routed(1, &[there, back]), routed(2, &[back])];
+    let calls = replies.into_iter().zip(0..).flat_map(|(reply, sequence)| [send(sequence), reply]);
+    let said = said("ping -R -c 3 10.0.0.1", [open].into_iter().chain(calls).chain([close()]));
+    let expected = "time=0.120000 ms\nRR: \t10.0.1.254\n\t10.0.0.254\n\
+        64 bytes from 10.0.0.1: icmp_seq=1 ttl=64 time=0.130000 ms\t(same route)\n\
+        64 bytes from 10.0.0.1: icmp_seq=2 ttl=64 time=0.140000 ms\nRR: \t10.0.0.254\n";
+    assert!(said.out.contains(expected), "{}", said.out);
+}
+
+#[test]
+fn a_preload_is_sent_at_once_and_counts() {
+    let came = vec![0, 1, 2].into_iter().map(|sequence| reply(sequence, EchoOutcome::Reply)).collect();
+    let calls = [open(), send(0), send(1), send(2), receive(100, came), send(3), answered(3), close()];
+    let script = Script::new(calls);
+    let said = script.said(&["ping", "-l", "3", "-c", "4", "10.0.0.1"]);
+    assert!(said.out.contains("4 packets transmitted, 4 packets received"), "{}", said.out);
+    assert_eq!(script.now(), Duration::from_secs(1));
+}
+
+#[test]
+fn each_reply_beeps_but_no_duplicate() {
+    let came = vec![reply(0, EchoOutcome::Reply), reply(0, EchoOutcome::Duplicate)];
+    let said = said("ping -a -c 1 10.0.0.1", [open(), send(0), receive(100, came), close()]);
+    assert_eq!(said.err, "\x07");
+}
+
+#[test]
+fn errors_can_be_left_out_and_are_counted_all_the_same() {
+    let error = EchoReply { next_hop_mtu: Some(900), ..reply(0, EchoOutcome::Error { kind: 3, code: 4 }) };
+    let calls = || [open(), send(0), receive(100, vec![error.clone()]), close()];
+    let shown = said("ping -c 1 10.0.0.1", calls()).out;
+    assert!(shown.contains("Fragmentation needed and DF set (next hop MTU 900) for icmp_seq=0\n"), "{shown}");
+    let silent = said("ping -Q -c 1 10.0.0.1", calls()).out;
+    assert!(!silent.contains("Fragmentation") && silent.contains("+1 errors"), "{silent}");
+}
+
+#[test]
 fn a_call_that_does_not_wait_does_not_make_ping_spin() {
     let calls = [open(), send(0), receive(4, vec![]), receive(3, vec![]), close()];
     let script = Script::new(calls);
@@ -261,7 +309,7 @@ fn the_json_is_one_value_at_the_end() {
     expected.iter().for_each(|(name, number)| assert_eq!(report[name], json!(number), "{name}"));
     let reply = json!({
         "sequence": 0, "from": "10.0.0.1", "message_bytes": 64, "ttl": 64, "rtt_ns": 120_000,
-        "outcome": "reply", "error": null,
+        "outcome": "reply", "error": null, "route": [],
     });
     assert_eq!(report["replies"], json!([reply]));
     assert_eq!(report["source"], json!("10.0.0.2"));
