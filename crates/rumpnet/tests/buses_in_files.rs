@@ -54,7 +54,7 @@ fn join(kernel: &Kernel, bus: &str, address: &str) {
 }
 
 fn ping(kernel: &Kernel, destination: Ipv4Addr) -> Vec<EchoOutcome> {
-    let options = EchoOptions { destination: destination.into(), source: None, ttl: None, size: 56 };
+    let options = EchoOptions::to(destination.into());
     let Ok(Reply::Echo { echo, .. }) = kernel.control(Request::EchoOpen(options)) else {
         panic!("no session")
     };
@@ -180,8 +180,7 @@ fn a_file_that_is_cut_off_is_begun_anew_and_kills_no_kernel() {
     for len in [0, 100, 4096, 100_000] {
         File::options().write(true).open(&place.0).expect("ours").set_len(len).expect("ours");
         eventually("an answer", || {
-            let options =
-                EchoOptions { destination: [10, 0, 0, 2].into(), source: None, ttl: None, size: 56 };
+            let options = EchoOptions::to([10, 0, 0, 2].into());
             let Ok(Reply::Echo { echo, .. }) = one.control(Request::EchoOpen(options)) else {
                 panic!("no session")
             };
