@@ -18,7 +18,7 @@ fn member(bus: &str, address: &str) -> Kernel {
 }
 
 fn ping(kernel: &Kernel, destination: Ipv4Addr) -> Vec<EchoOutcome> {
-    let options = EchoOptions { destination: destination.into(), source: None, ttl: None, size: 56 };
+    let options = EchoOptions::to(destination.into());
     let Ok(Reply::Echo { echo, .. }) = kernel.control(Request::EchoOpen(options)) else {
         panic!("no session")
     };
