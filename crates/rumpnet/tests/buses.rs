@@ -28,7 +28,7 @@ fn join(kernel: &Kernel, interface: &str, bus: &str, address: &str) {
 }
 
 fn ping(kernel: &Kernel, destination: Ipv4Addr) -> Vec<EchoOutcome> {
-    let options = EchoOptions { destination: destination.into(), source: None, ttl: None, size: 56 };
+    let options = EchoOptions::to(destination.into());
     let Ok(Reply::Echo { echo, .. }) = kernel.control(Request::EchoOpen(options)) else {
         panic!("no session")
     };
@@ -124,7 +124,7 @@ fn a_member_that_is_gone_or_down_holds_nobody_back() {
 fn hubs_of_other_names_and_those_that_died_have_nothing_in_common() {
     let one = member("mem:mine", "10.0.0.1/24");
     let two = member("mem:yours", "10.0.0.2/24");
-    let options = EchoOptions { destination: [10, 0, 0, 2].into(), source: None, ttl: None, size: 8 };
+    let options = EchoOptions { size: 8, ..EchoOptions::to([10, 0, 0, 2].into()) };
     let Ok(Reply::Echo { echo, .. }) = one.control(Request::EchoOpen(options)) else { panic!("no session") };
     one.control(Request::EchoSend { echo, sequence: 1 }).expect("sent");
     let silence = one.control(Request::EchoReceive { echo, timeout_ns: 50_000_000 });
