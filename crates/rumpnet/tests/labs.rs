@@ -33,7 +33,7 @@ fn kernel<'lab>(lab: &'lab Lab, name: &str) -> &'lab Kernel {
 /// Whether an address answers an echo request within five seconds.
 fn answers(from: &Kernel, to: &str) -> bool {
     let destination = to.parse().expect("an address");
-    let options = EchoOptions { destination, source: None, ttl: None, size: 8 };
+    let options = EchoOptions { size: 8, ..EchoOptions::to(destination) };
     let Ok(Reply::Echo { echo, .. }) = from.control(Request::EchoOpen(options)) else { return false };
     from.control(Request::EchoSend { echo, sequence: 1 }).expect("an open session");
     let timeout_ns = Duration::from_secs(5).as_nanos() as u64;
@@ -115,7 +115,7 @@ fn a_client_enters_the_host_that_its_url_names() {
     let again = client.call(Request::Enter { host: "pc1".into() }).expect_err("it has entered one");
     assert_eq!(again.errno, Errno::Busy);
     let destination = [10, 0, 0, 80].into();
-    let options = EchoOptions { destination, source: None, ttl: None, size: 8 };
+    let options = EchoOptions { size: 8, ..EchoOptions::to(destination) };
     let Ok(Reply::Echo { echo, source }) = client.call(Request::EchoOpen(options)) else {
         panic!("no session")
     };
