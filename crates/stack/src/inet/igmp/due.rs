@@ -172,7 +172,7 @@ impl Multicast {
         // What is fresh was to be told only after the walk had begun.
         if walk.resets && !speaker.fresh.contains(&address) {
             group.forget_untold();
-            group.answer = None;
+            speaker.forget_stale_answer(address, group);
             if !group.is_joined() {
                 return self.remove(key);
             }

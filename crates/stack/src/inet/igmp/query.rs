@@ -223,6 +223,7 @@ impl Speaker {
         if self.general.is_some_and(|general| general.due <= due) {
             return;
         }
+        self.forget_stale_answer(address, group);
         self.forget_answer(address, group.answer.as_ref());
         if group.ask(due, &query.sources, cx.config.group_sources as usize) {
             cx.count(Counter::IgmpQueriesOverflowed);
@@ -237,6 +238,7 @@ impl Speaker {
         (address, group): (Ipv4Addr, &mut Group),
         response: Duration,
     ) {
+        self.forget_stale_answer(address, group);
         let latest: Instant = cx.now + response;
         if group.answer.as_ref().is_some_and(|pending| pending.due <= latest) {
             return;
@@ -245,6 +247,11 @@ impl Speaker {
         let due = within(cx, response);
         group.answer = Some(Answer { due, sources: None });
         self.answers.insert((due, address));
+    }
+
+    /// An answer that a change of version has called off is none.
+    pub(super) fn forget_stale_answer(&self, address: Ipv4Addr, group: &mut Group) {
+        group.answer.take_if(|answer| !self.answers.contains(&(answer.due, address)));
     }
 
     fn forget_answer(&mut self, address: Ipv4Addr, answer: Option<&Answer>) {
