@@ -82,6 +82,11 @@ impl BusFile {
         if kept { Reader::from_oldest(self) } else { Reader::from_now(self) }
     }
 
+    /// How far the bus has come.
+    pub fn state(&self) -> Result<State, Fault> {
+        reader::state(self)
+    }
+
     /// The word to wait upon: it changes with every frame.
     pub fn news(&self) -> u32 {
         let mut word = [0; 4];

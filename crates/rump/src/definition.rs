@@ -2,11 +2,12 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::{completions, demo, doctor, host, links, list, manual, server};
+use crate::{bus, completions, demo, doctor, host, links, list, manual, server};
 
 /// The commands that are not tools of a kernel.
 pub(crate) fn own_commands() -> Vec<Command> {
     vec![
+        bus::command(),
         completions::command(),
         demo::command(),
         doctor::command(),

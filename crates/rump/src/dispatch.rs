@@ -7,7 +7,7 @@ use rumpnet::client::{Address, PATIENCE};
 use rumpnet_tools::Status;
 
 use crate::{
-    completions,
+    bus, completions,
     console::{self, Terminal},
     definition, demo, doctor, host,
     interrupt::Interrupt,
@@ -30,6 +30,9 @@ pub(crate) fn run(words: &[String]) -> Status {
     let arguments = words.get(1..).unwrap_or_default();
     if server::NAMES.contains(&program) {
         return server::run_as_netbsd(program, arguments);
+    }
+    if bus::NAMES.contains(&program) {
+        return bus::run_as_netbsd(program, arguments);
     }
     match program.strip_prefix("rump.") {
         Some(tool) if is_tool(tool) => run_tool(program, arguments),
@@ -82,6 +85,7 @@ fn run_command(arguments: &[String]) -> Status {
 fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
     match matches.subcommand() {
         Some(("server", matches)) => server::run(matches, finding.server.as_deref()),
+        Some(("bus", matches)) => bus::run(matches),
         Some(("list", matches)) => list::run(matches, finding.address().ok().as_ref()),
         Some(("demo", matches)) => demo::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),

@@ -9,7 +9,7 @@ use std::{
 use clap::{Arg, ArgMatches, Command};
 use rumpnet_tools::Status;
 
-use crate::{output, server};
+use crate::{bus, output, server};
 
 pub(crate) fn command() -> Command {
     Command::new("links")
@@ -29,7 +29,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
 pub(crate) fn names() -> impl Iterator<Item = String> {
     rumpnet_tools::names()
         .map(|tool| format!("rump.{tool}"))
-        .chain(server::NAMES.iter().map(|name| (*name).to_owned()))
+        .chain(server::NAMES.iter().chain(bus::NAMES).map(|name| (*name).to_owned()))
 }
 
 fn make(directory: &Path) -> Result<(), String> {

@@ -6,6 +6,7 @@
 //!
 //! *Not* here: anything that a kernel does; that is the library's, and this program cannot do more than it.
 
+mod bus;
 mod completions;
 mod console;
 mod definition;

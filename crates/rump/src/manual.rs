@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_mangen::Man;
 use rumpnet_tools::Status;
 
-use crate::{definition, output, server};
+use crate::{bus, definition, output, server};
 
 pub(crate) fn command() -> Command {
     Command::new("man")
@@ -37,6 +37,10 @@ pub(crate) fn pages() -> Vec<(String, Vec<u8>)> {
         add(command, "rump", &mut pages);
     }
     pages.push(page(server::netbsd_command(), "rump_server"));
+    pages.extend(bus::netbsd_commands().map(|command| {
+        let name = command.get_name().to_owned();
+        page(command, &name)
+    }));
     pages.push(("rumpnet-sysctl.7".to_owned(), variables::page().into_bytes()));
     pages
 }
@@ -161,7 +165,7 @@ const EXIT_STATUS: &str = r".SH EXIT STATUS
 fn determine_section(name: &str) -> &'static str {
     match name {
         "rump" | "rump-demo" | "rump-list" | "rump-man" | "rump-completions" | "rump-links"
-        | "rump_server" => "1",
+        | "rump_server" | "shmif_dumpbus" | "shmif_pcapin" => "1",
         _ => "8",
     }
 }

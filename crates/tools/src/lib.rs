@@ -6,6 +6,7 @@
 //! the command line and inside a simulation. There is no I/O here, and no knowledge of a host.
 
 mod arp;
+pub mod captures;
 mod console;
 mod definition;
 mod dmesg;

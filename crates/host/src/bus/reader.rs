@@ -78,6 +78,11 @@ impl Reader {
         (self.position, self.count) = (state.tail, state.count);
     }
 
+    /// Where it goes on.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Records that were overwritten before they were read.
     pub const fn overruns(&self) -> u64 {
         self.overruns

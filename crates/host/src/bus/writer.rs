@@ -45,7 +45,7 @@ impl BusFile {
             return Err(Errno::MSGSIZE.into());
         }
         let held = self.try_lock()?.ok_or(io::ErrorKind::WouldBlock)?;
-        let state = self.state()?;
+        let state = self.sound_state()?;
         let time_ns = time_ns.unwrap_or_else(|| state.next_time(wall_clock()));
         let record = Record {
             position: state.tail,
@@ -64,7 +64,7 @@ impl BusFile {
     /// Begins a bus anew whose file others have spoilt. Somebody else who writes is trusted to have done so.
     pub fn restore(&self) -> io::Result<()> {
         match self.try_lock()? {
-            Some(_held) => self.state().map(drop),
+            Some(_held) => self.sound_state().map(drop),
             None => Ok(()),
         }
     }
@@ -86,7 +86,7 @@ impl BusFile {
     }
 
     /// The state, under the lock. One that makes no sense, since somebody has spoilt it, is replaced by one that is ahead of all that was.
-    fn state(&self) -> io::Result<State> {
+    fn sound_state(&self) -> io::Result<State> {
         if let Ok(state) = reader::state(self) {
             return Ok(state);
         }
