@@ -81,6 +81,8 @@ counters! {
         RawSent "IP packets sent by raw sockets";
         IcmpSocketDelivered "ICMP echo replies delivered to an ICMP socket";
         IcmpSocketSent "ICMP echo requests sent by ICMP sockets";
+        PacketSocketSent "frames sent by packet sockets";
+        CaptureOverruns "packets that captures had no room for";
         SocketErrorsKept "errors kept with their causes for a socket";
         SocketErrorsLost "errors whose causes a socket had no room for";
         PortsExhausted "sockets for which no port or identifier was free";

@@ -46,8 +46,9 @@ pub use reactor::Doorbell;
 pub use rumpnet_proto::{self as proto, ControlError, Errno};
 pub use rumpnet_sockets::{Interest, Meta, Named, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Absent, Captured, Config, Direction, ErrorOrigin, Offloads, QueuedError, Seed, SendInfo, SocketOption,
-    SocketSettings, TcpInfo, TcpOption, TcpSettings, Tuning, Undelivered, buffer, time,
+    Absent, Captured, Config, Direction, ErrorOrigin, LinkType, MtuDiscovery, Offloads, PacketOption,
+    PacketStatistics, QueuedError, Seed, SendInfo, SocketOption, SocketSettings, TcpInfo, TcpOption,
+    TcpSettings, Tuning, Undelivered, bpf, buffer, time,
 };
 pub use rumpnet_wire as wire;
 
@@ -59,6 +60,9 @@ pub type RawSocket = rumpnet_sockets::blocking::RawSocket<Kernel>;
 
 /// An ICMP socket for threads: echo without privilege.
 pub type IcmpSocket = rumpnet_sockets::blocking::IcmpSocket<Kernel>;
+
+/// A packet socket for threads: what passes an interface, and frames put on its link.
+pub type PacketSocket = rumpnet_sockets::blocking::PacketSocket<Kernel>;
 
 /// A listening TCP socket for threads, shaped as [`std::net::TcpListener`].
 pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Kernel>;
@@ -91,6 +95,9 @@ pub mod future {
 
     /// The half of a connection that writes.
     pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Kernel>;
+
+    /// A packet socket.
+    pub type PacketSocket = rumpnet_sockets::PacketSocket<crate::Kernel>;
 
     /// A raw IP socket.
     pub type RawSocket = rumpnet_sockets::RawSocket<crate::Kernel>;

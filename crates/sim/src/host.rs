@@ -142,6 +142,9 @@ pub type RawSocket = rumpnet_sockets::blocking::RawSocket<Host>;
 /// An ICMP socket on a [`Host`] for the test itself.
 pub type IcmpSocket = rumpnet_sockets::blocking::IcmpSocket<Host>;
 
+/// A packet socket on a [`Host`] for the test itself.
+pub type PacketSocket = rumpnet_sockets::blocking::PacketSocket<Host>;
+
 /// A listening TCP socket on a [`Host`] for the test itself.
 pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Host>;
 
@@ -173,6 +176,9 @@ pub mod future {
 
     /// The half of a connection that writes.
     pub type OwnedWriteHalf = rumpnet_sockets::OwnedWriteHalf<crate::Host>;
+
+    /// A packet socket on a host for async code.
+    pub type PacketSocket = rumpnet_sockets::PacketSocket<crate::Host>;
 
     /// A raw IP socket on a host for async code.
     pub type RawSocket = rumpnet_sockets::RawSocket<crate::Host>;

@@ -47,7 +47,8 @@ mod world;
 pub use cable::{Cable, CableCounters, LooseCable, Passing, RuleHandle, Verdict};
 pub use conditions::Conditions;
 pub use host::{
-    Flow, FlowListener, Host, IcmpSocket, RawSocket, TcpListener, TcpSocket, TcpStream, UdpSocket, future,
+    Flow, FlowListener, Host, IcmpSocket, PacketSocket, RawSocket, TcpListener, TcpSocket, TcpStream,
+    UdpSocket, future,
 };
 pub use interface::Interface;
 pub use lab::{Judged, Lab};
@@ -60,7 +61,9 @@ pub use world::World;
 pub use rumpnet_proto as proto;
 pub use rumpnet_sockets::{Meta, Named, ToSocketAddrs, Train};
 pub use rumpnet_stack::{
-    Absent, Config, MemoryLimits, Offloads, SocketOption, TcpInfo, TcpOption, TcpSettings, Tuning, buffer,
+    Absent, Captured, Config, Direction, ErrorOrigin, LinkType, MemoryLimits, MtuDiscovery, Offloads,
+    PacketOption, PacketStatistics, QueuedError, SendInfo, SocketOption, SocketSettings, TcpInfo, TcpOption,
+    TcpSettings, Tuning, bpf, buffer,
 };
 pub use rumpnet_tools::topology;
 pub use rumpnet_wire as wire;

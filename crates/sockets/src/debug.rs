@@ -3,7 +3,7 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, RawSocket, ReadHalf, Streams,
+    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, PacketSocket, RawSocket, ReadHalf, Streams,
     TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitStreams, WriteHalf, blocking,
 };
 
@@ -52,6 +52,19 @@ unconnected!(Net: UdpSocket<N>, "UdpSocket", RawSocket<N>, "RawSocket", IcmpSock
 unconnected!(WaitStreams: blocking::TcpListener<N>, "TcpListener");
 unconnected!(Wait: blocking::UdpSocket<N>, "UdpSocket");
 unconnected!(Wait: blocking::RawSocket<N>, "RawSocket", blocking::IcmpSocket<N>, "IcmpSocket");
+
+macro_rules! unnamed {
+    ($bound:ident: $type:ty) => {
+        impl<N: $bound> fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("PacketSocket").finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+unnamed!(Net: PacketSocket<N>);
+unnamed!(Wait: blocking::PacketSocket<N>);
 
 impl<N: Net> fmt::Debug for Flow<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,8 @@ mod block;
 mod calls;
 #[macro_use]
 mod groups;
+#[macro_use]
+mod packet;
 pub mod blocking;
 mod core;
 mod datagram;
@@ -30,6 +32,7 @@ pub use block::Block;
 pub use datagram::{Meta, Train};
 pub use groups::Named;
 pub use ip::{IcmpSocket, RawSocket};
+pub use packet::PacketSocket;
 pub use tcp::handle::{Streams, TcpHandle, TcpWait, WaitStreams};
 pub use tcp::{
     Flow, FlowListener, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket,

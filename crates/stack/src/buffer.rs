@@ -290,6 +290,14 @@ pub struct Charge {
 }
 
 impl Frame {
+    /// A frame of bytes that somebody else has made, the first of which are taken for headers and copied, so that whoever receives it in this
+    /// process finds them in one piece; `outer` bytes are left for further headers before them.
+    pub fn from_bytes(bytes: &Bytes, outer: usize) -> Self {
+        let inline = bytes.len().min(HEADER_ROOM.saturating_sub(outer));
+        let headers = Headers::copy_from(&bytes[..inline]).unwrap_or_default();
+        Self { headers, payload: bytes.slice(inline..).into(), ..Self::default() }
+    }
+
     /// Its length in bytes, without any virtio header.
     pub fn len(&self) -> usize {
         self.headers.len() + self.payload.len()

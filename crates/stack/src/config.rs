@@ -1,8 +1,8 @@
 //! The limits of a kernel, given at boot.
 //!
 //! Every queue, table and buffer of the stack has its limit here; two presets suit small machines and servers.
-//! [`Config::bytes`] says how much of it packets may pin in the shared queues, one port and all sockets; further ports and captures come on
-//! top, each with its own limit.
+//! [`Config::bytes`] says how much of it packets may pin in the shared queues, one port and all sockets; captures are of
+//! the sockets' memory, and further ports come on top, each with its own limit.
 
 use core::fmt;
 
@@ -52,7 +52,7 @@ pub struct Config {
     pub tcp_send_most_bytes: u32,
     /// Whether data is paced, not only where SO_MAX_PACING_RATE says so (net.inet.tcp.pacing).
     pub tcp_pacing: bool,
-    /// What the buffers of all sockets together may hold (net.inet.tcp.mem_low, mem_pressure and mem_max).
+    /// What the buffers of all sockets and captures together may hold (net.inet.tcp.mem_low, mem_pressure and mem_max).
     pub memory: MemoryLimits,
     /// Who may ask for explicit congestion notification (net.inet.tcp.ecn.enable).
     pub tcp_ecn: EcnMode,
@@ -66,9 +66,11 @@ pub struct Config {
     pub fragment_datagrams: u32,
     /// Datagrams of one sender among them.
     pub fragment_datagrams_per_peer: u32,
+    /// Captures and packet sockets open at once.
+    pub captures: u32,
     /// Packets a capture holds until its reader takes them.
     pub capture_queue: u32,
-    /// Bytes that a capture holds until its reader takes them.
+    /// Bytes that a capture holds until its reader takes them; they are of [`Self::memory`].
     pub capture_bytes: u32,
     /// Default time to live (net.inet.ip.ttl).
     pub ttl: u8,
@@ -161,6 +163,7 @@ impl Config {
             fragment_bytes: 128 * 1024,
             fragment_datagrams: 8,
             fragment_datagrams_per_peer: 4,
+            captures: 16,
             capture_queue: 64,
             capture_bytes: 256 * 1024,
             ..Self::server()
@@ -216,6 +219,7 @@ impl Config {
             fragment_bytes: 4 * 1024 * 1024,
             fragment_datagrams: 512,
             fragment_datagrams_per_peer: 64,
+            captures: 64,
             capture_queue: 4096,
             capture_bytes: 16 * 1024 * 1024,
             ttl: 64,
@@ -298,7 +302,11 @@ impl fmt::Display for Config {
             "groups {}, of one socket {} with {} sources each",
             self.groups, self.memberships, self.group_sources
         )?;
-        writeln!(f, "captures {} packets, {} bytes", self.capture_queue, self.capture_bytes)?;
+        writeln!(
+            f,
+            "captures {}, each {} packets, {} bytes",
+            self.captures, self.capture_queue, self.capture_bytes
+        )?;
         write!(f, "{} bytes for one port, all sockets and all shared queues", self.bytes())
     }
 }

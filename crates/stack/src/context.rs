@@ -12,13 +12,16 @@ use crate::{
     config::Config,
     endpoint::Endpoint,
     foreign::Foreign,
-    inet::raw::RawProtocols,
     memory::{Memory, MemoryLimits},
+    protocols::RawProtocols,
     random::Random,
     slab::Key,
     time::Instant,
     timer::Wheel,
 };
+
+/// What is counted under no interface, and what captures nothing: real ones begin with 1.
+pub(crate) const NO_INTERFACE: u32 = 0;
 
 /// The most notices that wait for the shell; further ones are counted as lost.
 const MAX_NOTICES: u32 = 1024;
@@ -212,7 +215,7 @@ impl Context {
             now,
             foreign: Foreign::default(),
             raw: RawProtocols::new(),
-            captures: Captures::new((config.capture_queue, config.capture_bytes)),
+            captures: Captures::new(&config),
             config,
             random,
             statistics: Statistics::new(),
@@ -275,8 +278,9 @@ impl Context {
         self.count_drop(interface, reason);
         if self.captures.want_drops(interface) {
             let (time, direction, offload) = (self.now, Direction::In, packet.offload);
-            let passing = Passing { time, interface, direction, reason: Some(reason), offload };
-            self.captures.take(passing, packet.whole(), &mut self.events);
+            let passing =
+                Passing { time, interface, direction, reason: Some(reason), offload, foreign: false };
+            self.show(passing, packet.whole());
         }
     }
 
@@ -288,9 +292,18 @@ impl Context {
             let bytes = core::iter::once(frame.headers.as_slice());
             let slices = bytes.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
             let (time, direction, offload) = (self.now, Direction::Out, frame.offload);
-            let passing = Passing { time, interface, direction, reason: Some(reason), offload };
-            self.captures.take(passing, slices, &mut self.events);
+            let passing =
+                Passing { time, interface, direction, reason: Some(reason), offload, foreign: false };
+            self.show(passing, slices);
         }
+    }
+
+    /// Shows a packet to the captures that want it.
+    pub(crate) fn show<'a>(&mut self, passing: Passing, slices: impl Iterator<Item = &'a [u8]>) {
+        let Self { captures, events, memory, config, .. } = self;
+        let shown = captures.take(passing, slices, events, (memory, &config.memory));
+        self.add(Counter::CaptureOverruns, shown.overruns);
+        self.add(Counter::MemoryPressure, shown.pressure.into());
     }
 
     pub(crate) fn notice(&mut self, notice: Notice) {

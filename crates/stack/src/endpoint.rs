@@ -11,6 +11,8 @@ pub enum Endpoint {
     Raw(Key),
     /// An ICMP socket.
     Icmp(Key),
+    /// A packet socket.
+    Packet(Key),
     /// A TCP socket.
     Tcp(Key),
 }

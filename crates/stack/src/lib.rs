@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bpf;
 pub mod buffer;
 mod capture;
 mod config;
@@ -26,6 +27,8 @@ mod intake;
 mod link;
 mod memory;
 mod numbers;
+mod packet;
+mod protocols;
 mod random;
 mod reuse;
 pub mod slab;
@@ -49,6 +52,7 @@ pub use inet::tcp::{
 pub use inet::{neighbor, path_mtu::MtuDiscovery, prefix};
 pub use link::port::{Offloads, PortConfig};
 pub use memory::MemoryLimits;
+pub use packet::{LinkType, PacketOption, PacketStatistics};
 pub use random::Seed;
 pub use socket::{
     Datagram, ErrorOrigin, QueuedError, SendInfo, SocketId, SocketOption, SocketSettings, UdpSend,
@@ -412,6 +416,7 @@ impl Stack {
                 self.sockets.udp_path_mtu(cx, link, inet, id)
             }
             Endpoint::Tcp(id) => self.tcp.path_mtu(cx, link, inet, id),
+            Endpoint::Packet(_) => Err(Errno::NoProtoOpt),
         }
     }
 
@@ -425,6 +430,7 @@ impl Stack {
         match endpoint {
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => self.sockets.readiness(id),
             Endpoint::Tcp(id) => self.tcp.readiness(id),
+            Endpoint::Packet(id) => self.cx.captures.readiness(id),
         }
     }
 }
@@ -588,6 +594,9 @@ impl Stack {
     pub fn tcp_reset_some(&mut self, now: Instant, progress: &mut Resets) -> bool {
         let more = self.in_tcp(now, |tcp, cx, link, inet| tcp.reset_some(cx, link, inet, progress));
         let more = more || self.sockets.end_some(&mut progress.next_datagrams);
+        if !more {
+            self.cx.captures.end(&mut self.cx.events);
+        }
         self.leave();
         more
     }
@@ -614,6 +623,7 @@ impl Stack {
 
     /// Moves captured packets to `out`; false once the capture is complete or closed.
     pub fn capture_read(&mut self, capture: Key, out: &mut Vec<Captured>) -> bool {
-        self.cx.captures.read(capture, out)
+        let Context { captures, memory, config, .. } = &mut self.cx;
+        captures.read(capture, out, (memory, &config.memory))
     }
 }

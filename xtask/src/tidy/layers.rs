@@ -1,4 +1,4 @@
-//! Which module of `stack` may use which: `socket → inet → link → ` the rest; `control`, `intake` and the root use all.
+//! Which module of `stack` may use which: `socket → inet → link → ` the rest; `control`, `intake`, `packet` and the root use all.
 
 use super::Finding;
 use crate::{rust::SourceFile, tree::Tree};
@@ -9,7 +9,7 @@ const CRATE: &str = "stack";
 const LAYERS: &[&str] = &["link", "inet", "socket"];
 
 /// What may use everything, the root's own items too, and is used by the root alone.
-const TOP: &[&str] = &["control", "intake"];
+const TOP: &[&str] = &["control", "intake", "packet"];
 
 /// Finds paths that point from a lower layer to a higher one.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -302,6 +302,7 @@ impl World {
         let error = match endpoint {
             Endpoint::Tcp(id) => self.stack.tcp_take_error(id)?,
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => self.stack.udp_take_error(id)?,
+            Endpoint::Packet(_) => None,
         };
         Ok(error.map_or(0, |error| Refusal::from(error).0))
     }

@@ -4,6 +4,7 @@
 mod mode;
 mod flow_listener;
 mod ip;
+mod packet;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
@@ -11,6 +12,7 @@ mod udp;
 pub use flow_listener::FlowListener;
 pub use ip::{IcmpSocket, RawSocket};
 pub(crate) use mode::wait;
+pub use packet::PacketSocket;
 pub use tcp_listener::{Incoming, TcpListener};
 pub use tcp_stream::TcpStream;
 pub use udp::UdpSocket;

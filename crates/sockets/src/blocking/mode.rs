@@ -50,6 +50,10 @@ impl Mode {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
     const fn timeout_of(&self, interest: Interest) -> &AtomicU64 {
         match interest {
             Interest::Readable | Interest::Urgent | Interest::QueuedError => &self.read_timeout,
@@ -110,7 +114,7 @@ impl Mode {
         loop {
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.nonblocking.load(Ordering::Relaxed) {
+                    if self.is_nonblocking() {
                         return Err(error);
                     }
                 }

@@ -158,6 +158,7 @@ impl Stack {
             self.discard_queue(index, port);
             self.tcp.on_port_closed(port);
         }
+        self.cx.captures.on_interface_gone(index, &mut self.cx.events);
         if let Some(interface) = self.link.interfaces.remove(index) {
             self.cx.notice(Notice::Destroyed { interface: interface.name });
         }
@@ -195,7 +196,7 @@ impl Stack {
             name: interface.name,
             index,
             kind: interface.kind,
-            flags: interface.flags,
+            flags: interface.shown_flags(),
             mtu: interface.mtu,
             metric: interface.metric,
             capabilities: interface.capabilities,

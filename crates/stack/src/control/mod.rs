@@ -15,7 +15,7 @@ mod sysctl;
 
 use rumpnet_proto::{CaptureOptions, ControlError, EchoOptions, Errno, Operation, Reply, Request};
 
-use crate::{Stack, capture::Filter, slab::Key};
+use crate::{Stack, capture::Filter, context::Context, slab::Key};
 
 /// Entries in a page of a dump; a page stays below the 64 KiB of a message.
 const PAGE: usize = 64;
@@ -130,14 +130,18 @@ impl Stack {
             drops: options.drops,
             snap_len: options.snap_len.unwrap_or(u32::MAX),
             count: options.count.unwrap_or(u64::MAX),
+            program: None,
+            foreign: true,
+            direction: None,
         };
-        let opened = self.cx.captures.open(filter).ok_or(Errno::MFile);
+        let opened = self.cx.captures.open(filter, None).ok_or(Errno::MFile);
         let capture = opened.map_err(refuse(Operation::Capture, name))?;
         Ok(Reply::Capture { capture: capture.into() })
     }
 
     fn close_capture(&mut self, capture: u64) -> Result<Reply, ControlError> {
-        let closed = self.cx.captures.close(Key::from(capture)).ok_or(Errno::BadF);
+        let Context { captures, memory, config, .. } = &mut self.cx;
+        let closed = captures.close(Key::from(capture), (memory, &config.memory)).ok_or(Errno::BadF);
         let (captured, overruns) = closed.map_err(refuse(Operation::Capture, ""))?;
         Ok(Reply::CaptureEnded { captured, overruns })
     }

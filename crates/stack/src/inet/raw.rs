@@ -2,10 +2,10 @@
 //!
 //! Which socket a copy is for is known in [`crate::socket`]; here only whether anybody hears a protocol.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use rumpnet_proto::{Counter, DropReason, Errno};
-use rumpnet_wire::{checksum, ipv4::Header};
+use rumpnet_wire::{checksum, ip::Protocol, ipv4::Header};
 
 use super::{Inet, route::Path};
 use crate::{
@@ -17,44 +17,10 @@ use crate::{
 /// Where the fields that we write lie in an IPv4 header.
 const TOTAL_LEN: usize = 2;
 const IDENTIFICATION: usize = 4;
+const PROTOCOL: usize = 9;
 const CHECKSUM: usize = 10;
 const SOURCE: usize = 12;
-
-/// How many raw sockets hear each protocol.
-#[derive(Debug)]
-pub(crate) struct RawProtocols {
-    counts: alloc::collections::BTreeMap<u8, u32>,
-    /// A bit for each that anybody hears.
-    heard: [u64; 4],
-}
-
-impl RawProtocols {
-    pub(crate) const fn new() -> Self {
-        Self { counts: alloc::collections::BTreeMap::new(), heard: [0; 4] }
-    }
-
-    /// One more socket hears a protocol.
-    pub(crate) fn hear(&mut self, protocol: u8) {
-        *self.counts.entry(protocol).or_insert(0) += 1;
-        self.heard[usize::from(protocol / 64)] |= 1 << (protocol % 64);
-    }
-
-    /// One less does.
-    pub(crate) fn unhear(&mut self, protocol: u8) {
-        let Some(count) = self.counts.get_mut(&protocol) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.counts.remove(&protocol);
-            self.heard[usize::from(protocol / 64)] &= !(1 << (protocol % 64));
-        }
-    }
-
-    /// Whether any socket hears it.
-    #[inline]
-    pub(crate) const fn are_heard(&self, protocol: u8) -> bool {
-        self.heard[(protocol / 64) as usize] & 1 << (protocol % 64) != 0
-    }
-}
+const DESTINATION: usize = 16;
 
 /// A packet for this host that raw sockets may want; its cursor is at the IP header.
 #[derive(Debug)]
@@ -74,8 +40,8 @@ impl Inet {
         }
     }
 
-    /// Sends a packet with the header that its user has written at the front of the payload: its length and checksum are put right, and its
-    /// source and identification, if they are 0. EMSGSIZE if it exceeds the MTU, since it is not fragmented.
+    /// Sends a packet whose header its user has written, which is inline: its length and checksum are put right, and its source and identification, if they
+    /// are 0. EMSGSIZE if it exceeds the MTU, since it is not fragmented; EINVAL for a header that is none.
     pub(crate) fn send_included(
         &mut self,
         cx: &mut Context,
@@ -83,35 +49,15 @@ impl Inet {
         path: &Path,
         mut frame: Frame,
     ) -> Result<(), Errno> {
-        let len = frame.payload.len();
         let IpAddr::V4(source) = path.source else { return Err(Errno::AfNoSupport) };
-        if len > path.mtu as usize {
+        if frame.len() > path.mtu as usize {
             cx.drop_sent(path.interface, DropReason::Ipv4MessageSize, &frame);
             return Err(Errno::MsgSize);
         }
-        let packet = frame.payload.to_bytes();
-        let header_len = usize::from(packet.first().map_or(0, |first| first & 15)) * 4;
-        let Some(written) = packet.get(..header_len).filter(|header| header.len() >= Header::LEN) else {
+        if self.complete_header(source, &mut frame).is_none() {
             cx.drop_sent(path.interface, DropReason::Ipv4HeaderLength, &frame);
             return Err(Errno::Inval);
-        };
-        let room = frame.headers.prepend(header_len).expect("an IPv4 header fits an empty frame");
-        room.copy_from_slice(written);
-        room[TOTAL_LEN..][..2].copy_from_slice(&(len as u16).to_be_bytes());
-        if room[SOURCE..][..4] == [0; 4] {
-            room[SOURCE..][..4].copy_from_slice(&source.octets());
         }
-        if room[IDENTIFICATION..][..2] == [0; 2]
-            && let Ok((header, _)) = Header::parse_quoted(room)
-        {
-            let name = (header.source, header.destination, header.protocol);
-            room[IDENTIFICATION..][..2].copy_from_slice(&self.identifications.next(name, 1).to_be_bytes());
-        }
-        room[CHECKSUM..][..2].fill(0);
-        let sum = checksum::of(room);
-        room[CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
-        frame.payload = packet.slice(header_len..).into();
-        frame.offload.checksum = crate::buffer::Checksum::Unverified;
         cx.count(Counter::IpSent);
         let written = Header::parse_quoted(frame.headers.as_slice()).map(|(header, _)| header);
         if let Ok(header) = written
@@ -121,5 +67,27 @@ impl Inet {
             return Ok(());
         }
         self.send_on_link(cx, link, path, frame)
+    }
+
+    /// Writes what is ours of a header; none if it is no header.
+    fn complete_header(&mut self, source: Ipv4Addr, frame: &mut Frame) -> Option<()> {
+        let len = frame.len() as u16;
+        let inline = frame.headers.as_mut_slice();
+        let header_len = usize::from(inline.first()? & 15) * 4;
+        let header = inline.get_mut(..header_len).filter(|header| header.len() >= Header::LEN)?;
+        header[TOTAL_LEN..][..2].copy_from_slice(&len.to_be_bytes());
+        if header[SOURCE..][..4] == [0; 4] {
+            header[SOURCE..][..4].copy_from_slice(&source.octets());
+        }
+        if header[IDENTIFICATION..][..2] == [0; 2] {
+            let at = |start: usize| [0, 1, 2, 3].map(|place| header[start + place]);
+            let name = (at(SOURCE).into(), at(DESTINATION).into(), Protocol(header[PROTOCOL]));
+            let identification = self.identifications.next(name, 1);
+            header[IDENTIFICATION..][..2].copy_from_slice(&identification.to_be_bytes());
+        }
+        header[CHECKSUM..][..2].fill(0);
+        let sum = checksum::of(header);
+        header[CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
+        Some(())
     }
 }

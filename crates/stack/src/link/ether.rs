@@ -76,6 +76,15 @@ pub(super) fn determine_fault(
     offload::determine_offload_fault(packet, ethertype)
 }
 
+/// Whether a frame that has come in is for another station, so that only who is promiscuous sees it.
+pub(super) fn is_foreign(interface: &Interface, frame: &Received) -> bool {
+    if interface.kind != LinkKind::Ethernet || interface.is_promiscuous() {
+        return false;
+    }
+    let Ok((header, _)) = Header::parse(frame.bytes()) else { return false };
+    !header.destination.is_multicast() && Some(header.destination) != interface.link_address
+}
+
 fn determine_protocol_fault(ethertype: EtherType) -> Option<DropReason> {
     match ethertype {
         EtherType::IPV4 | EtherType::ARP => None,

@@ -45,6 +45,8 @@ pub(crate) struct Interface {
     pub(crate) carrier: LinkState,
     /// Whether a stranger with our link address was reported.
     pub(crate) stranger_reported: bool,
+    /// How many packet sockets want to see what is for other stations.
+    pub(crate) watchers: u32,
 }
 
 impl Interface {
@@ -80,7 +82,19 @@ impl Interface {
             bus: None,
             carrier: LinkState::Unknown,
             stranger_reported: false,
+            watchers: 0,
         }
+    }
+
+    /// Its flags as they are shown: with PROMISC while a packet socket asks for that.
+    pub(crate) fn shown_flags(&self) -> InterfaceFlags {
+        let watched = if self.watchers > 0 { InterfaceFlags::PROMISC } else { InterfaceFlags::empty() };
+        self.flags | watched
+    }
+
+    /// Whether captures see what is for other stations.
+    pub(crate) fn is_promiscuous(&self) -> bool {
+        self.shown_flags().contains(InterfaceFlags::PROMISC)
     }
 
     const fn born_with(kind: LinkKind) -> InterfaceFlags {
@@ -120,7 +134,7 @@ impl Interface {
 
     /// Whether frames to this multicast address are for us.
     pub(crate) fn wants_group(&self, group: ethernet::Address) -> bool {
-        self.flags.intersects(InterfaceFlags::ALLMULTI | InterfaceFlags::PROMISC)
+        self.shown_flags().intersects(InterfaceFlags::ALLMULTI | InterfaceFlags::PROMISC)
             || self.groups.contains_key(&group)
     }
 

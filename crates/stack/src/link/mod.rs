@@ -32,8 +32,7 @@ use port::Ports;
 /// The most packets that wait on all loopbacks together.
 const LOOPBACK_QUEUE: usize = 1024;
 
-/// What a drop is counted under when there is no interface for it; real ones begin with 1.
-pub(crate) const NO_INTERFACE: u32 = 0;
+pub(crate) use crate::context::NO_INTERFACE;
 
 /// The link layer of a kernel.
 pub(crate) struct Link {
@@ -75,10 +74,10 @@ impl Link {
         let interface = self.interfaces.by_index_mut(index)?;
         count_received(cx, index, frame, interface.header_len());
         if cx.captures.want_passing(index) {
-            cx.captures.take(
-                passing(cx.now, index, Direction::In, frame.offload),
+            let foreign = ether::is_foreign(interface, frame);
+            cx.show(
+                Passing { foreign, ..passing(cx.now, index, Direction::In, frame.offload) },
                 frame.whole(),
-                &mut cx.events,
             );
         }
         match interface.kind {
@@ -111,6 +110,21 @@ impl Link {
         mut frame: Frame,
     ) -> Result<(), Errno> {
         let Some(interface) = self.interfaces.by_index(index) else { return Err(Errno::Nxio) };
+        if interface.kind == LinkKind::Ethernet {
+            ether::encapsulate(interface, to, &mut frame);
+        }
+        self.send_framed(cx, index, to, frame)
+    }
+
+    /// Sends a frame that has its link header, or a packet by a link that has none. ENXIO, and what [`Self::send`] says.
+    pub(crate) fn send_framed(
+        &mut self,
+        cx: &mut Context,
+        index: u32,
+        to: LinkDestination,
+        frame: Frame,
+    ) -> Result<(), Errno> {
+        let Some(interface) = self.interfaces.by_index(index) else { return Err(Errno::Nxio) };
         if !interface.is_up() {
             cx.drop_sent(index, DropReason::LinkDown, &frame);
             return Err(Errno::NetDown);
@@ -118,9 +132,6 @@ impl Link {
         if interface.is_unplugged() {
             cx.drop_sent(index, DropReason::LinkNoCarrier, &frame);
             return Err(Errno::NetDown);
-        }
-        if interface.kind == LinkKind::Ethernet {
-            ether::encapsulate(interface, to, &mut frame);
         }
         let full = self.loopback.len() >= LOOPBACK_QUEUE;
         let refusal = match interface.port {
@@ -177,7 +188,7 @@ impl Link {
         }
         if passes && cx.captures.want_passing(interface) {
             let passing = passing(cx.now, interface, Direction::In, packet.offload);
-            cx.captures.take(passing, packet.whole(), &mut cx.events);
+            cx.show(passing, packet.whole());
         }
         Some((Incoming { interface, ethertype, to_group: false, looped: true }, packet))
     }
@@ -205,7 +216,7 @@ fn receive_ip(cx: &mut Context, interface: &Interface, packet: &Received) -> Opt
 
 /// A packet that passes without having been dropped.
 const fn passing(time: Instant, interface: u32, direction: Direction, offload: Offload) -> Passing {
-    Passing { time, interface, direction, reason: None, offload }
+    Passing { time, interface, direction, reason: None, offload, foreign: false }
 }
 
 /// A super-frame counts as the packets that its sender would have put on a wire, headers and all.
@@ -225,7 +236,7 @@ fn note_sent(cx: &mut Context, interface: &Interface, to: LinkDestination, frame
     if cx.captures.want_passing(index) {
         let slices = core::iter::once(frame.headers.as_slice());
         let slices = slices.chain(frame.payload.slices().iter().map(|slice| &slice[..]));
-        cx.captures.take(passing(cx.now, index, Direction::Out, frame.offload), slices, &mut cx.events);
+        cx.show(passing(cx.now, index, Direction::Out, frame.offload), slices);
     }
     let multicast = interface.kind == LinkKind::Ethernet && to.address.is_multicast();
     count_sent(cx, index, frame, interface.header_len(), multicast);

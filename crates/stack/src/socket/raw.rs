@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use alloc::vec::Vec;
 use rumpnet_proto::{Counter, DropReason, Errno};
-use rumpnet_wire::{ip::Protocol, ipv4};
+use rumpnet_wire::{ethernet, ip::Protocol, ipv4};
 
 use super::{
     Datagram, SocketId, Sockets,
@@ -22,6 +22,8 @@ use crate::{
     link::Link,
 };
 
+/// Bytes of a VLAN tag, which a link may add.
+const VLAN_TAG: usize = 4;
 /// The most that an IP packet carries behind a header without options, in bytes.
 const MAX_PAYLOAD: usize = u16::MAX as usize - ipv4::Header::LEN;
 
@@ -55,13 +57,13 @@ impl Sockets {
     ) -> Result<(), Errno> {
         let cost = cost_of(&send);
         if raw.header_included {
-            let mut frame = Frame { payload: send.payload.into(), ..Frame::default() };
+            let mut frame = Frame::from_bytes(&send.payload, ethernet::Header::LEN + VLAN_TAG);
             let socket = self.all.value_mut(id).ok_or(Errno::BadF)?;
             socket.charge(id, &mut frame, cost, path);
             inet.send_included(cx, link, path, frame)?;
         } else {
-            let offload = Offload { checksum: Checksum::Verified, gso: None };
-            let frame = Frame { payload: send.payload.into(), offload, ..Frame::default() };
+            let outer = ethernet::Header::LEN + VLAN_TAG + ipv4::Header::MAX_LEN;
+            let frame = Frame::from_bytes(&send.payload, outer);
             let way = (destination.ip(), path);
             self.send_frame(cx, link, inet, id, (frame, cost), &send.info, (raw.protocol, 0), way)?;
         }
