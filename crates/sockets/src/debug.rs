@@ -3,8 +3,8 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, PacketSocket, RawSocket, ReadHalf, Streams,
-    TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitStreams, WriteHalf, blocking,
+    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, PacketSocket, RawSocket, ReadHalf,
+    Streams, TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitStreams, WriteHalf, blocking,
 };
 
 fn print(

@@ -230,7 +230,7 @@ impl Joint {
     pub(crate) const fn datagram_socket(&self) -> Option<SocketId> {
         match self.endpoint {
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => Some(id),
-            Endpoint::Tcp(_) => None,
+            Endpoint::Tcp(_) | Endpoint::Packet(_) => None,
         }
     }
 
@@ -285,6 +285,7 @@ impl Joint {
         let _closed = self.kernel.enter(|stack, now| match self.endpoint {
             Endpoint::Tcp(id) => stack.tcp_close(now, id),
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_close(id),
+            Endpoint::Packet(id) => stack.packet_close(id),
         });
     }
 
@@ -308,6 +309,7 @@ impl Joint {
         self.kernel.enter(|stack, _| match self.endpoint {
             Endpoint::Tcp(id) => stack.tcp_take_error(id),
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_take_error(id),
+            Endpoint::Packet(_) => Ok(None),
         })
     }
 

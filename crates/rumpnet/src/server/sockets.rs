@@ -55,6 +55,7 @@ fn ask(share: &Share, request: SocketRequest) -> Result<Reply, Errno> {
                 Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
                     joint.kernel.enter(|stack, _| stack.udp_connect(id, remote))?;
                 }
+                Endpoint::Packet(_) => return Err(Errno::OpNotSupp),
             }
             return Ok(Reply::Done);
         }
@@ -84,6 +85,8 @@ fn bind(joint: &Joint, local: std::net::SocketAddr) -> Result<(), Errno> {
     let bound = joint.kernel.enter(|stack, _| match joint.endpoint {
         Endpoint::Tcp(id) => stack.tcp_bind(id, local),
         Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_bind(id, local),
+        // Those are not passed.
+        Endpoint::Packet(_) => Err(Errno::OpNotSupp),
     });
     bound.map(drop)
 }
@@ -92,6 +95,7 @@ fn addresses(joint: &Joint) -> Result<SocketReply, Errno> {
     let (local, remote) = joint.kernel.enter(|stack, _| match joint.endpoint {
         Endpoint::Tcp(id) => stack.tcp_addresses(id),
         Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => stack.udp_addresses(id),
+        Endpoint::Packet(_) => Err(Errno::OpNotSupp),
     })?;
     Ok(SocketReply::Addresses { local, remote })
 }
@@ -116,6 +120,7 @@ fn set_option(joint: &Joint, option: &[u8]) -> Result<(), Errno> {
             let option = codec::decode(option)?;
             joint.kernel.enter(|stack, _| stack.udp_set_option(id, option))
         }
+        Endpoint::Packet(_) => Err(Errno::OpNotSupp),
     }
 }
 
@@ -125,6 +130,7 @@ fn settings(joint: &Joint) -> Result<SocketReply, Errno> {
         Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) => {
             codec::encode(&joint.kernel.enter(|stack, _| stack.udp_settings(id))?)
         }
+        Endpoint::Packet(_) => return Err(Errno::OpNotSupp),
     };
     value.map(SocketReply::Value)
 }

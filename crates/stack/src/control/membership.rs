@@ -53,7 +53,7 @@ impl Stack {
         match socket {
             Endpoint::Udp(id) | Endpoint::Raw(id) | Endpoint::Icmp(id) if self.sockets.contains(id) => Ok(id),
             Endpoint::Udp(_) | Endpoint::Raw(_) | Endpoint::Icmp(_) => Err(Errno::BadF),
-            Endpoint::Tcp(_) => Err(Errno::Proto),
+            Endpoint::Tcp(_) | Endpoint::Packet(_) => Err(Errno::Proto),
         }
     }
 }
