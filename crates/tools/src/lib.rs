@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! The tools: ifconfig, arp, ping, traceroute, tcpdump, netstat, route, sysctl, dmesg, halt.
+//! The tools: ifconfig, ifmcstat, arp, ping, traceroute, tcpdump, netstat, route, sysctl, dmesg, halt.
 //!
 //! A tool is three pure steps around a [`Console`]: *words → request*, *reply → report*, *report → text or JSON*. [`run`]
 //! runs one by its name; [`commands`] describes all of them, for help, manual pages and completions. The same tools run on
@@ -11,8 +11,10 @@ mod console;
 mod definition;
 mod dmesg;
 mod failure;
+mod groups;
 mod halt;
 mod ifconfig;
+mod ifmcstat;
 mod netstat;
 mod pages;
 mod ping;
@@ -59,6 +61,7 @@ enum Tool {
     Dmesg,
     Halt,
     Ifconfig,
+    Ifmcstat,
     Netstat,
     Ping,
     Route,
@@ -74,6 +77,7 @@ impl Tool {
         Self::Dmesg,
         Self::Halt,
         Self::Ifconfig,
+        Self::Ifmcstat,
         Self::Netstat,
         Self::Ping,
         Self::Route,
@@ -89,6 +93,7 @@ impl Tool {
             Self::Dmesg => "dmesg",
             Self::Halt => "halt",
             Self::Ifconfig => "ifconfig",
+            Self::Ifmcstat => "ifmcstat",
             Self::Netstat => "netstat",
             Self::Ping => "ping",
             Self::Route => "route",
@@ -105,6 +110,7 @@ impl Tool {
             Self::Dmesg => dmesg::command(),
             Self::Halt => halt::command(),
             Self::Ifconfig => ifconfig::command(),
+            Self::Ifmcstat => ifmcstat::command(),
             Self::Netstat => netstat::command(),
             Self::Ping => ping::command(),
             Self::Route => route::command(),
@@ -142,6 +148,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
         Tool::Dmesg => dmesg::run(&task, &arguments).await,
         Tool::Halt => halt::run(&task, &arguments).await,
         Tool::Ifconfig => ifconfig::run(&task, &arguments).await,
+        Tool::Ifmcstat => ifmcstat::run(&task, &arguments).await,
         Tool::Netstat => netstat::run(&task, &arguments).await,
         Tool::Ping => ping::run(&task, &arguments).await,
         Tool::Route => route::run(&task, &arguments).await,

@@ -1,6 +1,6 @@
 //! Dumps, followed page by page to their end.
 
-use rumpnet_proto::{InterfaceReport, Message, NeighborReport, Reply, Request, RouteReport};
+use rumpnet_proto::{GroupReport, InterfaceReport, Message, NeighborReport, Reply, Request, RouteReport};
 
 use crate::{
     console::Console,
@@ -32,6 +32,21 @@ impl<C: Console> Task<'_, C> {
         match self.ask(Request::Interface { name: name.into(), reset }).await? {
             Reply::Interfaces { mut interfaces, .. } => interfaces.pop().ok_or_else(unexpected_reply),
             _ => Err(unexpected_reply()),
+        }
+    }
+
+    /// All multicast groups, by interface and address.
+    pub(crate) async fn groups(&self) -> Result<Vec<GroupReport>, Failure> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let Reply::Groups { groups, next } = self.ask(Request::Groups { after }).await? else {
+                return Err(unexpected_reply());
+            };
+            all.extend(groups);
+            match next {
+                Some(_) if next != after => after = next,
+                _ => return Ok(all),
+            }
         }
     }
 

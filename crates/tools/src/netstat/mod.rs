@@ -1,12 +1,13 @@
-//! netstat(1): sockets, the statistics of protocols, the counters of interfaces, and the routing table.
+//! netstat(1): sockets, the statistics of protocols, the counters of interfaces, the routing table, and multicast groups.
 
+mod groups;
 mod interfaces;
 mod statistics;
 
 use clap::{Arg, ArgAction, Command};
 use rumpnet_proto::{Reply, Request};
 
-use self::{interfaces::Table, statistics::Statistics};
+use self::{groups::Groups, interfaces::Table, statistics::Statistics};
 use crate::{
     Status,
     console::Console,
@@ -21,7 +22,8 @@ const USAGE: &str = "netstat [-an]
        netstat -s [-s] [-p PROTOCOL]
        netstat -r [-n] [-f FAMILY]
        netstat -i [-bdn]
-       netstat [-bdn] -I INTERFACE";
+       netstat [-bdn] -I INTERFACE
+       netstat -g [-n]";
 
 pub(crate) fn command() -> Command {
     let family =
@@ -39,6 +41,10 @@ pub(crate) fn command() -> Command {
         .arg(family.requires("r"))
         .arg(letter("i", "The counters of all interfaces").conflicts_with_all(["s", "p", "r"]))
         .arg(value("I", "INTERFACE", "The counters of one").conflicts_with_all(["s", "p", "r", "i"]))
+        .arg(
+            letter("g", "Multicast: what is routed, which is nothing, and the groups that interfaces are in")
+                .conflicts_with_all(["a", "s", "p", "r", "i", "I", "b", "d"]),
+        )
         .arg(letter("b", "With -i or -I: bytes instead of packets"))
         .arg(letter("d", "With -i or -I: what was dropped, too"))
         .arg(letter("n", "Accepted for compatibility: addresses are always shown as numbers"))
@@ -55,6 +61,9 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
         let family =
             word(&matches, "f").map(|name| if name == "inet" { Family::Inet } else { Family::Inet6 });
         task.report(&routes(task, family).await?)?;
+    } else if matches.get_flag("g") {
+        let interfaces = task.interfaces(false).await?;
+        task.report(&Groups::new(&interfaces, &task.groups().await?))?;
     } else if matches.get_flag("i") {
         task.report(&Table::new(task.interfaces(false).await?, bytes, drops))?;
     } else if let Some(name) = word(&matches, "I") {
