@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::{bus, completions, demo, doctor, host, links, list, manual, server};
+use crate::{bus, completions, demo, doctor, host, lab, links, list, manual, server};
 
 /// The commands that are not tools of a kernel.
 pub(crate) fn own_commands() -> Vec<Command> {
@@ -12,6 +12,7 @@ pub(crate) fn own_commands() -> Vec<Command> {
         demo::command(),
         doctor::command(),
         host::command(),
+        lab::command(),
         links::command(),
         list::command(),
         manual::command(),

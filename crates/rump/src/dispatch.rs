@@ -11,7 +11,7 @@ use crate::{
     console::{self, Terminal},
     definition, demo, doctor, host,
     interrupt::Interrupt,
-    links, list, locate, manual, output, server,
+    lab, links, list, locate, manual, output, server,
 };
 
 /// The tools that go on until they are interrupted, and then have something to say.
@@ -48,9 +48,17 @@ fn is_tool(name: &str) -> bool {
     rumpnet_tools::names().any(|tool| tool == name)
 }
 
+/// Runs `rump WORD …` with the server at `address`.
+pub(crate) fn run_at(address: &Address, arguments: &[String]) -> Status {
+    run_finding(Finding { server: Some(address.to_string()), patience: None }, arguments)
+}
+
 /// `rump WORD …`: a tool reads its words by itself, for some give letters meanings of their own.
 fn run_command(arguments: &[String]) -> Status {
-    let mut finding = Finding::default();
+    run_finding(Finding::default(), arguments)
+}
+
+fn run_finding(mut finding: Finding, arguments: &[String]) -> Status {
     let mut rest = arguments;
     while let Some(more) = match finding.take(rest) {
         Ok(more) => more,
@@ -90,6 +98,7 @@ fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
         Some(("demo", matches)) => demo::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("host", matches)) => host::run(matches),
+        Some(("lab", matches)) => lab::run(matches),
         Some(("links", matches)) => links::run(matches),
         Some(("man", matches)) => manual::run(matches),
         Some(("completions", matches)) => completions::run(matches),

@@ -15,7 +15,7 @@ use rumpnet_proto::{ControlError, Errno, KernelInfo, Operation, Reply, Request};
 use rumpnet_tools::Status;
 use serde_json::{Value, json};
 
-use crate::{locate, output};
+use crate::{lab, locate, output};
 
 /// How long one server is waited for; the others are asked meanwhile by nobody.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub(crate) fn run(matches: &ArgMatches, named: Option<&Address>) -> Status {
 
 /// Where servers may be that this user may ask.
 fn directories() -> Vec<PathBuf> {
-    let mut directories: Vec<_> = locate::runtime_directory().into_iter().collect();
+    let mut directories: Vec<_> = locate::runtime_directory().into_iter().chain(lab::directory()).collect();
     if machine::user() == 0 {
         let users = fs::read_dir(OF_USERS).into_iter().flatten().flatten();
         directories.extend(users.map(|user| user.path().join("rump")));
@@ -57,7 +57,8 @@ fn directories() -> Vec<PathBuf> {
     directories
 }
 
-fn sockets(directory: &Path) -> Vec<PathBuf> {
+/// The sockets in a directory.
+pub(crate) fn sockets(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let is_socket = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_socket());
     entries.filter(is_socket).map(|entry| entry.path()).collect()
@@ -67,13 +68,23 @@ fn ask(address: Address) -> Found {
     let answer =
         Client::connect(&address, PATIENCE).and_then(|client| match client.call(Request::Kernel)? {
             Reply::Kernel(kernel) => Ok(kernel),
-            _ => Err(ControlError::new(Operation::Server, address.to_string(), Errno::Proto)),
+            _ => Err(unexpected(&address)),
         });
     Found { address, answer }
 }
 
 fn is_dead(found: &Found) -> bool {
-    found.answer.as_ref().is_err_and(|error| matches!(error.errno, Errno::ConnRefused | Errno::NoEnt))
+    found.answer.as_ref().is_err_and(is_gone)
+}
+
+/// Whether an answer says that there is no server any more.
+pub(crate) fn is_gone(error: &ControlError) -> bool {
+    matches!(error.errno, Errno::ConnRefused | Errno::NoEnt)
+}
+
+/// An answer that is none to what was asked.
+pub(crate) fn unexpected(address: &Address) -> ControlError {
+    ControlError::new(Operation::Server, address.to_string(), Errno::Proto)
 }
 
 fn in_text(found: &Found) -> String {

@@ -15,6 +15,7 @@ mod dispatch;
 mod doctor;
 mod host;
 mod interrupt;
+mod lab;
 mod links;
 mod list;
 mod locate;

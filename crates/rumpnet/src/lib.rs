@@ -24,6 +24,7 @@ pub mod link;
 mod log;
 mod net;
 mod passed;
+mod pcapng;
 mod pool;
 mod port;
 mod reactor;

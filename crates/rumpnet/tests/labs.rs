@@ -64,8 +64,9 @@ fn two_labs_of_one_topology_share_nothing() {
 
 #[test]
 fn what_a_kernel_refuses_takes_the_lab_down_and_is_told_with_its_line() {
-    let text = format!("{OFFICE}host.server.sysctl.\"net.no\" = 1\n");
-    let refused = Lab::up(topology(&text)).expect_err("there is no such variable");
+    let mut plan = topology(OFFICE);
+    plan.hosts[4].sysctls.push(("net.no".to_owned(), 1));
+    let refused = Lab::up(plan).expect_err("there is no such variable");
     assert!(matches!(refused, LabError::Refused(_)));
     assert!(refused.to_string().starts_with("lab.toml:7: host `server`: "), "{refused}");
 }

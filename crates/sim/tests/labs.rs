@@ -99,8 +99,9 @@ fn a_check_ends_when_its_time_is_over_and_one_that_may_be_retried_goes_on_until_
 
 #[test]
 fn what_a_kernel_refuses_is_told_with_host_and_line() {
-    let text = format!("{PAIR}\n    host.b.sysctl.\"net.inet.ip.tll\" = 3\n");
-    let refused = World::from_topology(&lab(&text)).err().expect("there is no such variable").to_string();
+    let mut plan = lab(PAIR);
+    plan.hosts[1].sysctls.push(("net.inet.ip.tll".to_owned(), 3));
+    let refused = World::from_topology(&plan).err().expect("there is no such variable").to_string();
     assert!(refused.starts_with("lab.toml:4: host `b`: "), "{refused}");
     assert!(refused.contains("net.inet.ip.tll"), "{refused}");
 }

@@ -184,6 +184,8 @@ impl Config {
             sockets: 1024,
             port_queue: 256,
             port_queue_bytes: 512 * 1024,
+            capture_queue: 4096,
+            capture_bytes: 1024 * 1024,
             dad_count: 0,
             ..Self::tiny()
         }

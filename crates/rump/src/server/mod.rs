@@ -108,7 +108,7 @@ fn bind(address: &Address) -> Result<Listener, String> {
 }
 
 /// A kernel that is served.
-struct Running {
+pub(crate) struct Running {
     kernel: Kernel,
     server: Server,
 }
@@ -118,18 +118,29 @@ impl Running {
     fn start(listener: Listener, options: &Options) -> Result<Self, String> {
         let url = format!("unix://{}", listener.path().display());
         let said = |error: io::Error| format!("{url}: {error}");
-        let signals = Signals::take().map_err(|errno| said(errno.into()))?;
+        let signals = Self::signals()?;
         let kernel = options.boot()?;
         kernel.log(Severity::Info, format!("rumpnet {} serves at {url}", env!("CARGO_PKG_VERSION")));
         let server = Server::start(listener, kernel.clone(), Limits::default()).map_err(said)?;
+        Self::of(signals, kernel, server)
+    }
+
+    /// The signals that end a server, taken from all threads that start later.
+    pub(crate) fn signals() -> Result<Signals, String> {
+        Signals::take().map_err(|errno| format!("signals: {}", io::Error::from(errno)))
+    }
+
+    /// A kernel that is served already. From now on it ends by a signal as by a halt.
+    pub(crate) fn of(signals: Signals, kernel: Kernel, server: Server) -> Result<Self, String> {
         let halted = kernel.clone();
         let wait = thread::Builder::new().name("rump-signals".to_owned()).stack_size(SIGNAL_STACK_BYTES);
-        wait.spawn(move || halt_on_signal(&signals, &halted)).map_err(said)?;
+        let wait = wait.spawn(move || halt_on_signal(&signals, &halted));
+        wait.map_err(|error| format!("no thread for signals: {error}"))?;
         Ok(Self { kernel, server })
     }
 
     /// Returns when the kernel is halted and everything is given back.
-    fn run(self) {
+    pub(crate) fn run(self) {
         // Without a service manager there is nobody to be told.
         let _told = process::notify("READY=1");
         self.kernel.wait_halt(None);

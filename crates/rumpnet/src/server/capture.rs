@@ -15,8 +15,7 @@ use std::{
 use rumpnet_host::readiness::{Interest, Poller, write_now};
 use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request};
 
-use super::pcapng::Writer;
-use crate::{Capture, Kernel};
+use crate::{Capture, Kernel, pcapng::Writer};
 
 /// As much as a pipe that is said to be writable takes without making the writer wait (PIPE_BUF).
 const CHUNK: usize = 4096;

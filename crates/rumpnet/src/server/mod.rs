@@ -11,7 +11,6 @@
 mod capture;
 mod lab;
 mod owned;
-mod pcapng;
 mod session;
 mod sockets;
 mod watch;

@@ -1,7 +1,7 @@
 //! `[host.NAME]`: hosts, their interfaces and variables.
 
 use rumpnet_proto::{
-    CloneName,
+    CloneName, sysctl,
     topology::{Host, Interface, Topology},
 };
 use rumpnet_wire::{ethernet, ip::Cidr};
@@ -11,7 +11,7 @@ use super::{
     address::required_v4,
     bus::{self, Buses, CONDITION_KEYS},
     group::{Group, Named, Names},
-    mistake::Span,
+    mistake::{Span, suggestion},
     section::{Placed, Section, integer, kind},
 };
 
@@ -249,20 +249,38 @@ fn flatten(section: &Section<'_, '_>, prefix: &str, found: &mut Vec<(String, i64
     for (key, at, value) in section.entries() {
         let name = format!("{prefix}{key}");
         match value {
-            DeValue::Boolean(on) => found.push((name, i64::from(*on))),
             DeValue::Table(table) => {
                 let below = Section { what: section.what.clone(), at, table, notes: section.notes };
                 flatten(&below, &format!("{name}."), found);
             }
-            other => match integer(other) {
-                Some(number) => found.push((name, number)),
-                None => {
-                    let message =
-                        format!("{}: `{name}` must be a whole number, not {}", section.what, kind(other));
-                    section.notes.add(&at, message);
+            other => {
+                let number =
+                    if let DeValue::Boolean(on) = other { Some(i64::from(*on)) } else { integer(other) };
+                match number {
+                    Some(number) => {
+                        check_variable(&name, number, &at, section);
+                        found.push((name, number));
+                    }
+                    None => {
+                        let (what, is) = (&section.what, kind(other));
+                        section.notes.add(&at, format!("{what}: `{name}` must be a whole number, not {is}"));
+                    }
                 }
-            },
+            }
         }
+    }
+}
+
+/// Complains of a variable that is not there, or does not take the value.
+fn check_variable(name: &str, value: i64, at: &Span, section: &Section<'_, '_>) {
+    let Some(variable) = sysctl::variable(name) else {
+        let near = suggestion(name, sysctl::VARIABLES.iter().map(|variable| variable.name));
+        return section.notes.add(at, format!("{}: unknown variable `{name}`{near}", section.what));
+    };
+    let fits = variable.range.is_some_and(|(least, greatest)| (least..=greatest).contains(&value));
+    if !fits {
+        let takes = variable.takes().unwrap_or_else(|| "it cannot be set".to_owned());
+        section.notes.add(at, format!("{}: `{name}` is {value}, and {takes}", section.what));
     }
 }
 

@@ -7,6 +7,7 @@
 mod address;
 mod bus;
 mod check;
+mod draw;
 mod group;
 mod host;
 mod mistake;
@@ -17,6 +18,7 @@ mod section;
 use rumpnet_proto::topology::Topology;
 use toml::de::DeTable;
 
+pub use draw::draw;
 pub use mistake::{Mistake, Mistakes};
 use mistake::{Notes, Span};
 use section::Section;

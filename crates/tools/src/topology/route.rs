@@ -147,7 +147,7 @@ fn assign_all(said: &BTreeSet<usize>, topology: &mut Topology) {
     }
 }
 
-fn is_router(host: &Host) -> bool {
+pub(super) fn is_router(host: &Host) -> bool {
     host.sysctls.iter().rev().find(|(name, _)| name == FORWARDING).is_some_and(|(_, value)| *value != 0)
 }
 

@@ -272,6 +272,12 @@ const MISTAKES: &[(&str, &str)] = &[
         "[host.pc]\nbus0 = { bus = \"lan\", mtu = 40 }",
         "`mtu` of `bus0` of host `pc` is 40, and must be 68 to 65521",
     ),
+    (
+        "[host.pc]\nsysctl.net.inet.ip.tll = 3",
+        "unknown variable `net.inet.ip.tll` (did you mean `net.inet.ip.ttl`?)",
+    ),
+    ("[host.pc]\nsysctl.\"net.inet.ip.ttl\" = 300", "`net.inet.ip.ttl` is 300, and it takes 1 to 255"),
+    ("[host.pc]\nsysctl.\"net.inet.ip.ttl\" = \"3\"", "`net.inet.ip.ttl` must be a whole number, not a text"),
     // Buses.
     (
         "[bus.b]\nprefix = \"10.1.0.1/24\"",

@@ -12,7 +12,7 @@ use crate::Kernel;
 const ENOUGH: usize = 64 * 1024;
 
 /// What has become pcapng and has not been taken yet.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     kernel: Kernel,
     out: Vec<u8>,
     snap_len: u32,
@@ -22,7 +22,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Begins with the section and every interface that the capture covers, so that even an empty capture names them.
-    pub(super) fn new(kernel: &Kernel, options: &CaptureOptions) -> Self {
+    pub(crate) fn new(kernel: &Kernel, options: &CaptureOptions) -> Self {
         let snap_len = options.snap_len.unwrap_or(0);
         let mut writer = Self { kernel: kernel.clone(), out: Vec::new(), snap_len, interfaces: Vec::new() };
         let application = concat!("rumpnet ", env!("CARGO_PKG_VERSION"));
@@ -37,17 +37,17 @@ impl Writer {
     }
 
     /// Whether more has been added than one wants to keep.
-    pub(super) const fn is_worth_writing(&self) -> bool {
+    pub(crate) const fn is_worth_writing(&self) -> bool {
         self.out.len() >= ENOUGH
     }
 
     /// What has been added since the last time.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
     /// Adds a packet.
-    pub(super) fn add(&mut self, packet: &Captured) {
+    pub(crate) fn add(&mut self, packet: &Captured) {
         let number = self.number(packet.interface);
         self.interfaces[number].1 += 1;
         let direction = match packet.direction {
@@ -68,7 +68,7 @@ impl Writer {
     }
 
     /// Ends with the statistics of each interface; what was lost is known for all of them together only, and stands with the first.
-    pub(super) fn end(&mut self, overruns: u64) {
+    pub(crate) fn end(&mut self, overruns: u64) {
         let time_ns = nanoseconds(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default());
         for (number, (_, delivered)) in self.interfaces.iter().enumerate() {
             let statistics = pcapng::Statistics {
