@@ -4,12 +4,12 @@
 //! itself; what is not data is a [`SocketRequest`]. A stream's bytes cross bare. A datagram has a [`DatagramHeader`] before it, and on
 //! the descriptor of a listener each connection comes as an [`Accepted`] with a descriptor of its own.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Errno;
+use crate::{Errno, GroupChange, GroupInterface, MulticastOption, MulticastSettings, SourceFilter};
 
 /// What kind of socket is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,60 @@ pub enum SocketRequest {
         /// The socket.
         socket: u64,
     },
+    /// connect(2) of datagrams to AF_UNSPEC.
+    Disconnect {
+        /// The socket.
+        socket: u64,
+    },
+    /// shutdown(2) of what a socket of datagrams sends; a stream's is the descriptor's.
+    EndSending {
+        /// The socket.
+        socket: u64,
+    },
+    /// Binds a socket of datagrams to what comes by an interface to any address (IP_TRANSPARENT).
+    BindAny {
+        /// The socket.
+        socket: u64,
+        /// The interface.
+        interface: String,
+        /// The port, or 0 for any.
+        port: u16,
+    },
+    /// SO_BINDTODEVICE.
+    BindDevice {
+        /// The socket.
+        socket: u64,
+        /// The interface; none for all.
+        interface: Option<String>,
+    },
+    /// Joins or leaves a group.
+    ChangeGroup {
+        /// The socket.
+        socket: u64,
+        /// What is changed.
+        change: GroupChange,
+    },
+    /// IP_MSFILTER. Answered with [`SocketReply::Filter`].
+    GroupFilter {
+        /// The socket.
+        socket: u64,
+        /// The group.
+        group: Ipv4Addr,
+        /// The interface it is joined by.
+        interface: GroupInterface,
+    },
+    /// How packets to groups are sent and heard.
+    SetMulticast {
+        /// The socket.
+        socket: u64,
+        /// The option.
+        option: MulticastOption,
+    },
+    /// The same, as it is. Answered with [`SocketReply::Multicast`].
+    Multicast {
+        /// The socket.
+        socket: u64,
+    },
     /// getsockopt(2) of IP_MTU. Answered with [`SocketReply::PathMtu`].
     PathMtu {
         /// The socket.
@@ -114,6 +168,10 @@ pub enum SocketReply {
     Value(Vec<u8>),
     /// What the path carries, in bytes.
     PathMtu(u32),
+    /// Which sources of a group are wanted.
+    Filter(SourceFilter),
+    /// How packets to groups are sent and heard.
+    Multicast(MulticastSettings),
 }
 
 /// A connection that a listener's descriptor gives, with its descriptor beside it. It is one message of [`Self::LEN`] bytes.
@@ -160,13 +218,17 @@ pub struct DatagramHeader {
     pub tos: Option<u8>,
     /// Towards the server: the source may be no address of the kernel's, port included (IP_TRANSPARENT).
     pub foreign: bool,
+    /// Towards the server: payload bytes of each datagram but the last of a train (UDP_SEGMENT); 0 for a single one.
+    pub segment: u16,
+    /// Towards the client: when it came, in nanoseconds of the kernel's clock.
+    pub received_ns: u64,
     /// Towards the client: this is no datagram but the error of an earlier one (SO_ERROR).
     pub error: Option<Errno>,
 }
 
 impl DatagramHeader {
     /// Bytes of it.
-    pub const LEN: usize = 2 * ADDRESS_LEN + 9;
+    pub const LEN: usize = 2 * ADDRESS_LEN + 19;
 
     /// As it stands on the descriptor.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
@@ -177,7 +239,9 @@ impl DatagramHeader {
         rest[..4].copy_from_slice(&self.interface.to_be_bytes());
         let flags = u8::from(self.tos.is_some()) | u8::from(self.foreign) << 1;
         rest[4..7].copy_from_slice(&[self.ttl, self.tos.unwrap_or(0), flags]);
-        rest[7..].copy_from_slice(&self.error.map_or(0, Errno::number).to_be_bytes());
+        rest[7..9].copy_from_slice(&self.error.map_or(0, Errno::number).to_be_bytes());
+        rest[9..11].copy_from_slice(&self.segment.to_be_bytes());
+        rest[11..].copy_from_slice(&self.received_ns.to_be_bytes());
         bytes
     }
 
@@ -185,7 +249,8 @@ impl DatagramHeader {
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Option<Self> {
         let (source, rest) = bytes.split_first_chunk::<ADDRESS_LEN>()?;
         let (destination, rest) = rest.split_first_chunk::<ADDRESS_LEN>()?;
-        let &[a, b, c, d, ttl, tos, flags, high, low] = rest else { return None };
+        let (&[a, b, c, d, ttl, tos, flags, high, low, upper, lower], rest) =
+            rest.split_first_chunk::<11>()?;
         let error = match u16::from_be_bytes([high, low]) {
             0 => None,
             number => Some(*Errno::ALL.iter().find(|errno| errno.number() == number)?),
@@ -197,6 +262,8 @@ impl DatagramHeader {
             ttl,
             tos: (flags & 1 != 0).then_some(tos),
             foreign: flags & 2 != 0,
+            segment: u16::from_be_bytes([upper, lower]),
+            received_ns: u64::from_be_bytes(*rest.first_chunk()?),
             error,
         })
     }
@@ -256,6 +323,8 @@ mod tests {
                 ttl: 64,
                 tos: Some(0x2e),
                 foreign: true,
+                segment: 1448,
+                received_ns: 1 << 40,
                 error: Some(Errno::ConnRefused),
             };
             assert_eq!(DatagramHeader::from_bytes(&header.to_bytes()), Some(header));
@@ -271,7 +340,7 @@ mod tests {
         header[0] = 5;
         assert_eq!(DatagramHeader::from_bytes(&header), None, "a family that is not known");
         let mut header = DatagramHeader::default().to_bytes();
-        header[DatagramHeader::LEN - 1] = 255;
+        header[DatagramHeader::LEN - 11] = 255;
         assert_eq!(DatagramHeader::from_bytes(&header), None, "an error that is not known");
     }
 }

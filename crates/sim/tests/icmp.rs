@@ -310,10 +310,7 @@ fn a_flood_of_pings_of_any_size_loses_nothing_and_harms_nobody() {
         pair.a.sh("ping -c 1 10.0.0.2").ok();
         for size in [56, 1472, 1473, 8000, 65_507] {
             let said = pair.a.sh(&format!("ping -q -f -c 50 -s {size} 10.0.0.2")).ok();
-            assert!(
-                said.contains("50 packets transmitted, 50 packets received, 0.0% packet loss"),
-                "{said}"
-            );
+            assert!(said.contains("50 packets transmitted, 50 packets received, 0.0% packet loss"), "{said}");
         }
         assert_eq!(pair.b.counter(Counter::IcmpEchoRequests), 251);
     });

@@ -9,6 +9,11 @@ macro_rules! datagram_calls {
     () => {
         group_calls!();
 
+        /// The socket of this world that it is a handle on.
+        pub fn socket(&self) -> &N::Udp {
+            &self.udp
+        }
+
         /// connect(2) to nobody (AF_UNSPEC): it has no peer any more, and no address but what it was bound to.
         pub fn disconnect(&self) -> std::io::Result<()> {
             self.udp.disconnect()
@@ -118,7 +123,7 @@ macro_rules! async_calls {
             cx: &mut std::task::Context<'_>,
             interest: crate::Interest,
         ) -> std::task::Poll<std::io::Result<()>> {
-            self.udp.net().register(self.udp.endpoint(), interest, cx.waker());
+            self.udp.register(interest, cx.waker());
             if self.udp.is_ready(interest) {
                 std::task::Poll::Ready(Ok(()))
             } else {
@@ -183,7 +188,11 @@ macro_rules! waiting_calls {
             interest: crate::Interest,
             call: impl FnMut() -> std::io::Result<R>,
         ) -> std::io::Result<R> {
-            self.mode.when(self.udp.net(), self.udp.endpoint(), interest, call)
+            let wait = |patience| {
+                // A time-out of a socket call is EAGAIN (socket(7), SO_RCVTIMEO).
+                self.udp.wait(interest, patience).map_err(|_| N::Udp::error(rumpnet_proto::Errno::Again))
+            };
+            self.mode.alternate(interest, wait, call)
         }
     };
 }

@@ -3,8 +3,9 @@
 use std::{fmt, io, net::SocketAddr};
 
 use crate::{
-    Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, PacketSocket, RawSocket, ReadHalf,
-    Streams, TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitStreams, WriteHalf, blocking,
+    Datagrams, Flow, FlowListener, IcmpSocket, Net, OwnedReadHalf, OwnedWriteHalf, PacketSocket, RawSocket,
+    ReadHalf, Streams, TcpListener, TcpSocket, TcpStream, UdpSocket, Wait, WaitDatagrams, WaitStreams,
+    WriteHalf, blocking,
 };
 
 fn print(
@@ -48,10 +49,10 @@ connected!(WaitStreams: blocking::TcpStream<N>);
 unconnected!(Net: FlowListener<N>, "FlowListener");
 unconnected!(Wait: blocking::FlowListener<N>, "FlowListener");
 unconnected!(Streams: TcpListener<N>, "TcpListener", TcpSocket<N>, "TcpSocket");
-unconnected!(Net: UdpSocket<N>, "UdpSocket", RawSocket<N>, "RawSocket", IcmpSocket<N>, "IcmpSocket");
+unconnected!(Datagrams: UdpSocket<N>, "UdpSocket", RawSocket<N>, "RawSocket", IcmpSocket<N>, "IcmpSocket");
 unconnected!(WaitStreams: blocking::TcpListener<N>, "TcpListener");
-unconnected!(Wait: blocking::UdpSocket<N>, "UdpSocket");
-unconnected!(Wait: blocking::RawSocket<N>, "RawSocket", blocking::IcmpSocket<N>, "IcmpSocket");
+unconnected!(WaitDatagrams: blocking::UdpSocket<N>, "UdpSocket");
+unconnected!(WaitDatagrams: blocking::RawSocket<N>, "RawSocket", blocking::IcmpSocket<N>, "IcmpSocket");
 
 macro_rules! unnamed {
     ($bound:ident: $type:ty) => {

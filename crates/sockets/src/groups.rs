@@ -81,9 +81,7 @@ macro_rules! group_calls {
             group: &core::net::Ipv4Addr,
             interface: impl crate::groups::Named,
         ) -> std::io::Result<rumpnet_proto::SourceFilter> {
-            let (net, socket) = (self.udp.net(), self.udp.endpoint());
-            let interface = interface.interface();
-            net.enter(|stack, _| stack.group_filter(socket, *group, interface)).map_err(N::error)
+            self.udp.group_filter(*group, interface.interface())
         }
 
         /// The interface by which packets to groups leave, and if it is named by an address, from there; unspecified: that of the route
@@ -102,7 +100,7 @@ macro_rules! group_calls {
 
         /// The time to live of packets to groups, 1 unless it is set; with 0 they do not leave the kernel (IP_MULTICAST_TTL). InvalidInput above 255.
         pub fn set_multicast_ttl_v4(&self, ttl: u32) -> std::io::Result<()> {
-            let ttl = u8::try_from(ttl).map_err(|_| N::error(rumpnet_proto::Errno::Inval))?;
+            let ttl = u8::try_from(ttl).map_err(|_| N::Udp::error(rumpnet_proto::Errno::Inval))?;
             self.set_multicast_option(rumpnet_proto::MulticastOption::Ttl(ttl))
         }
 
@@ -137,19 +135,16 @@ macro_rules! group_calls {
             interface: impl crate::groups::Named,
             membership: rumpnet_proto::Membership,
         ) -> std::io::Result<()> {
-            let (net, socket) = (self.udp.net(), self.udp.endpoint());
             let change = rumpnet_proto::GroupChange { group, interface: interface.interface(), membership };
-            net.enter(|stack, now| stack.change_group(now, socket, &change)).map_err(N::error)
+            self.udp.change_group(&change)
         }
 
         fn set_multicast_option(&self, option: rumpnet_proto::MulticastOption) -> std::io::Result<()> {
-            let (net, socket) = (self.udp.net(), self.udp.endpoint());
-            net.enter(|stack, _| stack.set_multicast_option(socket, option)).map_err(N::error)
+            self.udp.set_multicast_option(option)
         }
 
         fn multicast_settings(&self) -> std::io::Result<rumpnet_proto::MulticastSettings> {
-            let (net, socket) = (self.udp.net(), self.udp.endpoint());
-            net.enter(|stack, _| stack.multicast_settings(socket)).map_err(N::error)
+            self.udp.multicast_settings()
         }
     };
 }

@@ -6,30 +6,32 @@ use std::{
     sync::Arc,
 };
 
-use rumpnet_stack::{Endpoint, Stack};
-
-use crate::{Interest, Net, calls::without_port, core::Udp};
+use crate::{
+    Interest,
+    calls::without_port,
+    handle::{DatagramHandle as _, Datagrams, SocketKind},
+};
 
 /// A raw IP socket (raw(7)): every packet of a protocol to this host, with its IP header, after the kernel has had it.
 ///
 /// What is sent gets an IP header, unless [`rumpnet_stack::SocketOption::HeaderIncluded`] says that it has one: of that the length and the checksum are put
 /// right, and the source and the identification if they are 0. Clones are the same socket; it is closed with the last of them.
-pub struct RawSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct RawSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
 }
 
 /// An ICMP socket (icmp(7), SOCK_DGRAM of IPPROTO_ICMP): echo without privilege.
 ///
 /// It sends echo requests, from the ICMP header on, and receives the replies to them. The identifier, which it has in place of a port, and the checksum are
 /// written by the kernel. Clones are the same socket; it is closed with the last of them.
-pub struct IcmpSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct IcmpSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
 }
 
-impl<N: Net> RawSocket<N> {
+impl<N: Datagrams> RawSocket<N> {
     /// socket(2): hears from now on. Protocol 255 hears nothing and sends whole packets. EPROTONOSUPPORT for protocol 0, ENFILE or ENOBUFS beyond a limit.
     pub fn open(net: &N, protocol: u8) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::open(net, Endpoint::Raw, |stack| stack.raw_open(protocol))?) })
+        Ok(Self { udp: Arc::new(N::Udp::open(net, SocketKind::Raw { protocol })?) })
     }
 
     /// bind(2): hears what is for this address alone, and sends from it. AddrNotAvailable for what is not the kernel's.
@@ -38,10 +40,10 @@ impl<N: Net> RawSocket<N> {
     }
 }
 
-impl<N: Net> IcmpSocket<N> {
+impl<N: Datagrams> IcmpSocket<N> {
     /// socket(2). ENFILE beyond the limit.
     pub fn open(net: &N) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::open(net, Endpoint::Icmp, Stack::icmp_open)?) })
+        Ok(Self { udp: Arc::new(N::Udp::open(net, SocketKind::Icmp)?) })
     }
 
     /// bind(2): the address to send from, and in place of a port the identifier, or 0 for one that is free. AddrInUse, AddrNotAvailable.
@@ -52,14 +54,14 @@ impl<N: Net> IcmpSocket<N> {
 
 macro_rules! ip_sockets {
     ($($name:ident)*) => {$(
-        impl<N: Net> Clone for $name<N> {
+        impl<N: Datagrams> Clone for $name<N> {
             fn clone(&self) -> Self {
                 Self { udp: self.udp.clone() }
             }
         }
 
-        impl<N: Net> $name<N> {
-            pub(crate) const fn from_core(udp: Arc<Udp<N>>) -> Self {
+        impl<N: Datagrams> $name<N> {
+            pub(crate) const fn from_core(udp: Arc<N::Udp>) -> Self {
                 Self { udp }
             }
 

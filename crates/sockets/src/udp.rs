@@ -10,38 +10,41 @@ use std::{
 use bytes::Bytes;
 use rumpnet_stack::SocketOption;
 
-use crate::{Interest, Meta, Net, ToSocketAddrs, Train, core::Udp};
+use crate::{
+    Interest, Meta, ToSocketAddrs, Train,
+    handle::{DatagramHandle as _, Datagrams},
+};
 
 /// A UDP socket. Clones are the same socket; it is closed with the last of them.
-pub struct UdpSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct UdpSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
 }
 
-impl<N: Net> Clone for UdpSocket<N> {
+impl<N: Datagrams> Clone for UdpSocket<N> {
     fn clone(&self) -> Self {
         Self { udp: self.udp.clone() }
     }
 }
 
-impl<N: Net> UdpSocket<N> {
+impl<N: Datagrams> UdpSocket<N> {
     /// socket(2) and bind(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind(net, local)?) })
+        Ok(Self { udp: Arc::new(N::Udp::bind(net, local)?) })
     }
 
     /// As [`Self::bind`], with options that must be set before: SO_REUSEADDR, SO_REUSEPORT, SO_BINDANY.
     pub fn bind_with(net: &N, local: impl ToSocketAddrs, options: &[SocketOption]) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind_with(net, local, options)?) })
+        Ok(Self { udp: Arc::new(N::Udp::bind_with(net, local, options)?) })
     }
 
     /// A socket that hears every datagram that comes by an interface to any unicast address, the kernel's or not, at `port`, or with 0 at any
     /// (IP_TRANSPARENT); sockets bound to what a datagram is for win. [`Meta::destination`] says whom it was for, and `send_from`
     /// answers from there. ENXIO without that interface, AddrInUse, ENFILE beyond the limit.
     pub fn bind_any(net: &N, interface: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind_any(net, interface, port)?) })
+        Ok(Self { udp: Arc::new(N::Udp::bind_any(net, interface, port)?) })
     }
 
-    pub(crate) const fn from_core(udp: Arc<Udp<N>>) -> Self {
+    pub(crate) const fn from_core(udp: Arc<N::Udp>) -> Self {
         Self { udp }
     }
 

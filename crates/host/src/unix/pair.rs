@@ -142,6 +142,13 @@ pub fn receive_with(end: impl AsFd, slices: &mut [IoSliceMut<'_>], peek: bool) -
     })
 }
 
+/// Receives a message without waiting, or with `peek` leaves it there: its whole length, be it more than there is room for; 0 at the end.
+pub fn receive_message(end: impl AsFd, slices: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<usize> {
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC | RecvFlags::TRUNC;
+    let flags = if peek { flags | RecvFlags::PEEK } else { flags };
+    Ok(retry(|| recvmsg(&end, slices, &mut RecvAncillaryBuffer::new(&mut []), flags))?.bytes)
+}
+
 /// Says that nothing more will be sent: the other end reads the end when it has read the rest.
 pub fn end_sending(ours: impl AsFd) {
     // The other end being gone already is as good.

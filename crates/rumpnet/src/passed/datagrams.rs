@@ -69,6 +69,7 @@ impl Joint {
                             interface: datagram.interface,
                             ttl: datagram.ttl,
                             tos: Some(datagram.tos),
+                            received_ns: datagram.received.as_nanos(),
                             ..DatagramHeader::default()
                         };
                         Some((header, datagram.payload))
@@ -148,7 +149,7 @@ fn as_send(message: Bytes) -> Option<UdpSend> {
     };
     Some(UdpSend {
         payload: message.slice(DatagramHeader::LEN..),
-        segment: None,
+        segment: (header.segment != 0).then_some(header.segment),
         destination: header.destination,
         source: header.source.filter(|_| header.foreign),
         info,

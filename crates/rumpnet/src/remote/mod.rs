@@ -8,6 +8,7 @@
 //! same place; sockets of the former one stay dead.
 
 mod control;
+mod datagram;
 mod tcp;
 mod watched;
 
@@ -23,13 +24,14 @@ use rumpnet_proto::{
     ControlError, Errno, Operation, Reply, Request,
     passed::{SocketKind, SocketReply, SocketRequest},
 };
-use rumpnet_sockets::Streams;
-pub use rumpnet_sockets::{TcpHandle, TcpWait};
+pub use rumpnet_sockets::{DatagramHandle, DatagramWait, TcpHandle, TcpWait};
+use rumpnet_sockets::{Datagrams, Streams};
 
 use crate::{
     client::{Address, Client, PATIENCE},
     errno,
 };
+pub use datagram::Datagram;
 pub use tcp::Tcp;
 
 /// By how much the pause between two tries to reach a server grows, and to what.
@@ -45,8 +47,26 @@ pub type TcpListener = rumpnet_sockets::blocking::TcpListener<Kernel>;
 /// A TCP socket that is neither listening nor connected yet, to be given options first.
 pub type TcpSocket = rumpnet_sockets::TcpSocket<Kernel>;
 
+/// A UDP socket for threads, shaped as [`std::net::UdpSocket`].
+pub type UdpSocket = rumpnet_sockets::blocking::UdpSocket<Kernel>;
+
+/// A raw IP socket for threads.
+pub type RawSocket = rumpnet_sockets::blocking::RawSocket<Kernel>;
+
+/// An ICMP socket for threads: echo without privilege.
+pub type IcmpSocket = rumpnet_sockets::blocking::IcmpSocket<Kernel>;
+
 /// Sockets for async code, on any runtime.
 pub mod future {
+    /// A UDP socket, shaped as tokio's.
+    pub type UdpSocket = rumpnet_sockets::UdpSocket<super::Kernel>;
+
+    /// A raw IP socket.
+    pub type RawSocket = rumpnet_sockets::RawSocket<super::Kernel>;
+
+    /// An ICMP socket: echo without privilege.
+    pub type IcmpSocket = rumpnet_sockets::IcmpSocket<super::Kernel>;
+
     /// A listening TCP socket, shaped as tokio's.
     pub type TcpListener = rumpnet_sockets::TcpListener<super::Kernel>;
 
@@ -237,6 +257,10 @@ impl Kernel {
 
 impl Streams for Kernel {
     type Tcp = Tcp;
+}
+
+impl Datagrams for Kernel {
+    type Udp = Datagram;
 }
 
 impl std::fmt::Debug for Kernel {

@@ -9,7 +9,7 @@ use rumpnet_proto::{
     passed::{SocketReply, SocketRequest},
 };
 use rumpnet_sockets::Net as _;
-use rumpnet_stack::Endpoint;
+use rumpnet_stack::{Endpoint, Shutdown, SocketId, SocketOption, Stack, time::Instant};
 
 use crate::{
     Kernel,
@@ -59,6 +59,43 @@ fn ask(share: &Share, request: SocketRequest) -> Result<Reply, Errno> {
             }
             return Ok(Reply::Done);
         }
+        SocketRequest::Disconnect { socket } => {
+            return datagrams(share, socket, |stack, _, _, id| stack.udp_disconnect(id));
+        }
+        SocketRequest::EndSending { socket } => {
+            return datagrams(share, socket, |stack, now, _, id| {
+                stack.udp_shutdown(now, id, Shutdown::Write)
+            });
+        }
+        SocketRequest::BindAny { socket, interface, port } => {
+            return datagrams(share, socket, |stack, _, _, id| stack.udp_bind_any(id, &interface, port));
+        }
+        SocketRequest::BindDevice { socket, interface } => {
+            return datagrams(share, socket, |stack, _, _, id| {
+                let index = interface.map_or(Ok(0), |name| stack.interface_index(&name));
+                stack.udp_set_option(id, SocketOption::Interface(index.map_err(|_| Errno::NoDev)?))
+            });
+        }
+        SocketRequest::ChangeGroup { socket, change } => {
+            return datagrams(share, socket, |stack, now, endpoint, _| {
+                stack.change_group(now, endpoint, &change)
+            });
+        }
+        SocketRequest::SetMulticast { socket, option } => {
+            return datagrams(share, socket, |stack, _, endpoint, _| {
+                stack.set_multicast_option(endpoint, option)
+            });
+        }
+        SocketRequest::GroupFilter { socket, group, interface } => {
+            let joint = share.joint(socket)?;
+            let filter = joint.kernel.enter(|stack, _| stack.group_filter(joint.endpoint, group, interface));
+            SocketReply::Filter(filter?)
+        }
+        SocketRequest::Multicast { socket } => {
+            let joint = share.joint(socket)?;
+            let settings = joint.kernel.enter(|stack, _| stack.multicast_settings(joint.endpoint));
+            SocketReply::Multicast(settings?)
+        }
         SocketRequest::Close { socket } => {
             share.joint(socket)?.close();
             share.forget(socket);
@@ -79,6 +116,17 @@ fn ask(share: &Share, request: SocketRequest) -> Result<Reply, Errno> {
         }
     };
     Ok(Reply::Socket(reply))
+}
+
+/// What only sockets of datagrams have.
+fn datagrams(
+    share: &Share,
+    socket: u64,
+    call: impl FnOnce(&mut Stack, Instant, Endpoint, SocketId) -> Result<(), Errno>,
+) -> Result<Reply, Errno> {
+    let joint = share.joint(socket)?;
+    let id = joint.datagram_socket().ok_or(Errno::OpNotSupp)?;
+    joint.kernel.enter(|stack, now| call(stack, now, joint.endpoint, id)).map(|()| Reply::Done)
 }
 
 fn bind(joint: &Joint, local: std::net::SocketAddr) -> Result<(), Errno> {

@@ -6,27 +6,29 @@ use std::{
     sync::Arc,
 };
 
-use rumpnet_stack::{Endpoint, Stack};
-
 use super::mode::Mode;
-use crate::{Interest, Net, Wait, calls::without_port, core::Udp};
+use crate::{
+    Interest,
+    calls::without_port,
+    handle::{DatagramHandle as _, DatagramWait as _, Datagrams, SocketKind, WaitDatagrams},
+};
 
 /// A raw IP socket whose calls wait in place; [`crate::RawSocket`] says what it is.
-pub struct RawSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct RawSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
     mode: Arc<Mode>,
 }
 
 /// An ICMP socket whose calls wait in place; [`crate::IcmpSocket`] says what it is.
-pub struct IcmpSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct IcmpSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
     mode: Arc<Mode>,
 }
 
-impl<N: Wait> RawSocket<N> {
+impl<N: WaitDatagrams> RawSocket<N> {
     /// socket(2): hears from now on. Protocol 255 hears nothing and sends whole packets. EPROTONOSUPPORT for protocol 0, ENFILE or ENOBUFS beyond a limit.
     pub fn open(net: &N, protocol: u8) -> io::Result<Self> {
-        let udp = Udp::open(net, Endpoint::Raw, |stack| stack.raw_open(protocol))?;
+        let udp = N::Udp::open(net, SocketKind::Raw { protocol })?;
         Ok(Self { udp: Arc::new(udp), mode: Arc::default() })
     }
 
@@ -41,10 +43,10 @@ impl<N: Wait> RawSocket<N> {
     }
 }
 
-impl<N: Wait> IcmpSocket<N> {
+impl<N: WaitDatagrams> IcmpSocket<N> {
     /// socket(2). ENFILE beyond the limit.
     pub fn open(net: &N) -> io::Result<Self> {
-        let udp = Udp::open(net, Endpoint::Icmp, Stack::icmp_open)?;
+        let udp = N::Udp::open(net, SocketKind::Icmp)?;
         Ok(Self { udp: Arc::new(udp), mode: Arc::default() })
     }
 
@@ -61,7 +63,7 @@ impl<N: Wait> IcmpSocket<N> {
 
 macro_rules! ip_sockets {
     ($($name:ident)*) => {$(
-        impl<N: Wait> $name<N> {
+        impl<N: WaitDatagrams> $name<N> {
             /// Another handle on the same socket.
             pub fn try_clone(&self) -> io::Result<Self> {
                 Ok(Self { udp: self.udp.clone(), mode: self.mode.clone() })

@@ -104,7 +104,8 @@ impl Mode {
         self.alternate(interest, wait, call)
     }
 
-    fn alternate<R>(
+    /// Calls until it does not say WouldBlock, and waits by `wait` in between if calls wait.
+    pub(crate) fn alternate<R>(
         &self,
         interest: Interest,
         mut wait: impl FnMut(Option<Duration>) -> io::Result<()>,

@@ -6,30 +6,33 @@ use bytes::Bytes;
 use rumpnet_stack::SocketOption;
 
 use super::mode::Mode;
-use crate::{Interest, Meta, Net, ToSocketAddrs, Train, Wait, core::Udp};
+use crate::{
+    Interest, Meta, ToSocketAddrs, Train,
+    handle::{DatagramHandle as _, DatagramWait as _, Datagrams, WaitDatagrams},
+};
 
 /// A UDP socket whose calls wait in place.
-pub struct UdpSocket<N: Net> {
-    udp: Arc<Udp<N>>,
+pub struct UdpSocket<N: Datagrams> {
+    udp: Arc<N::Udp>,
     mode: Arc<Mode>,
 }
 
-impl<N: Wait> UdpSocket<N> {
+impl<N: WaitDatagrams> UdpSocket<N> {
     /// socket(2) and bind(2). AddrNotAvailable for an address that is not the kernel's, AddrInUse, ENFILE beyond the limit.
     pub fn bind(net: &N, local: impl ToSocketAddrs) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind(net, local)?), mode: Arc::new(Mode::default()) })
+        Ok(Self { udp: Arc::new(N::Udp::bind(net, local)?), mode: Arc::new(Mode::default()) })
     }
 
     /// As [`Self::bind`], with options that must be set before: SO_REUSEADDR, SO_REUSEPORT, SO_BINDANY.
     pub fn bind_with(net: &N, local: impl ToSocketAddrs, options: &[SocketOption]) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind_with(net, local, options)?), mode: Arc::default() })
+        Ok(Self { udp: Arc::new(N::Udp::bind_with(net, local, options)?), mode: Arc::default() })
     }
 
     /// A socket that hears every datagram that comes by an interface to any unicast address, the kernel's or not, at `port`, or with 0 at any
     /// (IP_TRANSPARENT); sockets bound to what a datagram is for win. [`Meta::destination`] says whom it was for, and `send_from`
     /// answers from there. ENXIO without that interface, AddrInUse, ENFILE beyond the limit.
     pub fn bind_any(net: &N, interface: &str, port: u16) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(Udp::bind_any(net, interface, port)?), mode: Arc::default() })
+        Ok(Self { udp: Arc::new(N::Udp::bind_any(net, interface, port)?), mode: Arc::default() })
     }
 
     /// Another handle on the same socket.
@@ -101,7 +104,7 @@ impl<N: Wait> UdpSocket<N> {
 
     /// The time to live of what is sent (IP_TTL), 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        let ttl = u8::try_from(ttl).map_err(|_| N::error(rumpnet_proto::Errno::Inval))?;
+        let ttl = u8::try_from(ttl).map_err(|_| N::Udp::error(rumpnet_proto::Errno::Inval))?;
         self.set_option(SocketOption::Ttl(ttl))
     }
 
