@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bus;
 pub mod control;
 pub mod frames;
 pub mod ledger;

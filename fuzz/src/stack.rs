@@ -6,8 +6,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rumpnet_proto::{
-    AddressChange, Capabilities, CaptureOptions, Counter, EchoData, EchoOptions, InterfaceFlags, LinkKind, LinkState,
-    NeighborChange, NextHop, Probe, Reply, Request, RouteAttributes, codec,
+    AddressChange, Capabilities, CaptureOptions, Counter, EchoData, EchoOptions, InterfaceFlags, LinkKind,
+    LinkState, NeighborChange, NextHop, Probe, Reply, Request, RouteAttributes, codec,
 };
 use rumpnet_stack::{
     Config, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
@@ -171,7 +171,13 @@ impl World {
                 let segment = (call & 128 != 0).then(|| script.word() % 1500);
                 let destination = (call & 64 == 0).then_some(to);
                 let source = (call & 32 != 0).then_some((address, 53).into());
-                let send = UdpSend { payload: script.data().into(), segment, destination, source, info: Default::default() };
+                let send = UdpSend {
+                    payload: script.data().into(),
+                    segment,
+                    destination,
+                    source,
+                    info: Default::default(),
+                };
                 let batch = std::iter::repeat_n(send, 1 + usize::from(call >> 3 & 3));
                 format!("{:?}", self.stack.udp_send(self.now, id, batch)).hash(&mut self.output);
             }

@@ -22,6 +22,7 @@ use rumpnet_wire::bus::{self, FILE_LEN, STATE_AT, State};
 use rustix::io::Errno;
 
 pub use reader::{Batch, Fault, Reader, Source};
+pub use writer::{Sent, Turn};
 
 use crate::{clock, entropy};
 

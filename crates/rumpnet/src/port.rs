@@ -99,10 +99,10 @@ impl Port {
     /// Sends `frames` in order; those that the link refuses go to `failed`. False if it is full: the rest is kept, and
     /// the sending flag with it, until [`Self::take_stuck`].
     pub(crate) fn send(&self, frames: &mut VecDeque<Frame>, failed: &mut Vec<Frame>) -> bool {
-        while let Some(frame) = frames.front() {
-            match self.link().send(frame) {
-                // Dropped where it lies: a frame is large, and moving it costs more than this loop.
-                Ok(()) => drop(frames.drain(..1)),
+        while !frames.is_empty() {
+            match self.link().send_some(frames) {
+                // Dropped where they lie: a frame is large, and moving it costs more than this loop.
+                Ok(count) => drop(frames.drain(..count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !self.keep(frames) {
                         return false;

@@ -21,6 +21,14 @@ fn cycle(kernel: &Kernel) {
     socket.send_to(b"to nobody", "10.0.0.9:9").expect("waits for its neighbour");
     drop(socket);
     kernel.destroy("virt0").expect("there");
+    let path = std::env::temp_dir().join(format!("rumpnet-leaks-{}", std::process::id()));
+    for bus in ["mem:leaks", path.to_str().expect("text")] {
+        kernel.create("bus0").expect("no name is taken");
+        kernel.set_link_string("bus0", Some(bus)).expect("a bus");
+        kernel.add_address("bus0", "10.0.1.2/24".parse().expect("a prefix")).expect("free");
+        kernel.destroy("bus0").expect("there");
+    }
+    fs::remove_file(path).expect("a bus that nobody is on");
 }
 
 #[test]

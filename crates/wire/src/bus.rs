@@ -41,6 +41,12 @@ pub const MAX_RECORD: usize = record_len(MAX_FRAME);
 /// How far a writer says in advance that it will overwrite, so that it need not say so for each frame.
 pub const ADVANCE: u64 = 4 * SEGMENT;
 
+/// Bytes after which a writer says what it has written, and lets others have their turn.
+pub const TURN: u64 = 4 * SEGMENT;
+
+/// The farthest that writing may have gone beyond the tail.
+const AHEAD: u64 = TURN + MAX_RECORD as u64 + ADVANCE;
+
 /// Bytes that a record of a frame takes, padding included.
 pub const fn record_len(frame: usize) -> usize {
     Record::LEN + frame.next_multiple_of(8)
@@ -107,7 +113,7 @@ impl State {
         }
         let possible = state.tail.is_multiple_of(8)
             && state.tail <= state.reserved
-            && state.reserved - state.tail <= ADVANCE + MAX_RECORD as u64
+            && state.reserved - state.tail <= AHEAD
             && state.reserved <= FARTHEST;
         if possible { Ok(state) } else { Err(Malformed::Value) }
     }
@@ -308,7 +314,7 @@ mod tests {
         assert!(16 <= STATE_AT && STATE_AT + State::LEN as u64 <= MARKS_AT);
         assert!(MARKS_AT + (MARKS * Mark::LEN) as u64 <= RING_AT);
         // Of the smallest frames that there are, 1 MiB is left when all is reserved that ever is.
-        let kept = RING - ADVANCE - SEGMENT - 2 * MAX_RECORD as u64;
+        let kept = RING - AHEAD - SEGMENT - MAX_RECORD as u64;
         assert!(kept * 42 / record_len(42) as u64 >= 1024 * 1024);
     }
 }

@@ -10,6 +10,8 @@ use rumpnet_wire::{
     bus::{MARKS, MARKS_AT, Mark, RING, RING_AT, Record, STATE_AT, State},
 };
 
+use super::Sent;
+
 /// Looks at a state that is being written; a write takes less than a microsecond.
 const LOOKS: u32 = 64;
 
@@ -76,6 +78,13 @@ impl Reader {
     pub fn resume(&mut self, source: &(impl Source + ?Sized)) {
         let state = state(source).unwrap_or_default();
         (self.position, self.count) = (state.tail, state.count);
+    }
+
+    /// Passes frames of one's own, if they are the next, without reading them.
+    pub const fn pass(&mut self, sent: &Sent) {
+        if self.position == sent.position {
+            (self.position, self.count) = (sent.after.tail, sent.after.count);
+        }
     }
 
     /// Where it goes on.

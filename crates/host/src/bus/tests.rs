@@ -275,3 +275,38 @@ fn members_who_send_at_the_same_time_lose_nothing_of_each_other() {
         assert_eq!(numbers, (0..200).collect::<Vec<u8>>(), "in the order in which they were sent");
     }
 }
+
+#[test]
+fn a_frame_of_ones_own_is_passed_only_when_it_is_the_next() {
+    let place = Place::new("own");
+    let (one, two) = (place.member(), place.member());
+    let mut reader = one.reader(false);
+    let own = one.send(&virtio::Header::default(), &[b"mine"]).expect("free");
+    reader.pass(&own);
+    send(&two, b"yours");
+    let own = one.send(&virtio::Header::default(), &[b"mine"]).expect("free");
+    reader.pass(&own);
+    assert_eq!(heard(&mut reader, &one), [&b"yours"[..], b"mine"]);
+}
+
+#[test]
+fn a_turn_is_there_whole_when_it_is_finished_and_otherwise_not_at_all() {
+    let place = Place::new("turn");
+    let (one, two) = (place.member(), place.member());
+    let mut reader = two.reader(false);
+    let mut abandoned = one.begin().expect("free");
+    (0..100).for_each(|_| abandoned.push(None, &virtio::Header::default(), &[&[1; 1000]]).expect("room"));
+    assert!(two.begin().is_err(), "one at a time");
+    drop(abandoned);
+    let mut turn = two.begin().expect("free again");
+    let mut count = 0;
+    while !turn.is_long() {
+        turn.push(Some(7), &virtio::Header::default(), &[&[2; 3000]]).expect("room");
+        count += 1;
+    }
+    assert_eq!(heard(&mut reader, &one), Vec::<Vec<u8>>::new());
+    turn.finish().expect("room");
+    assert_eq!(heard(&mut reader, &one), vec![vec![2; 3000]; count]);
+    let mut later = one.reader(true);
+    assert_eq!((heard(&mut later, &one).len(), later.spoilt()), (count, 0));
+}

@@ -1,4 +1,4 @@
-//! Putting frames on a bus: under its lock, the record first and then the state that says it is there.
+//! Putting frames on a bus: under its lock, the records first and then the state that says they are there.
 //!
 //! Whoever dies in between leaves bytes behind the tail, which the next one overwrites.
 
@@ -10,7 +10,7 @@ use std::{
 
 use rumpnet_wire::{
     bus::{
-        ADVANCE, FILE_LEN, MARKS_AT, MAX_FRAME, Mark, RING, RING_AT, Record, SEGMENT, STATE_AT, State,
+        ADVANCE, FILE_LEN, MARKS_AT, MAX_FRAME, Mark, RING, RING_AT, Record, SEGMENT, STATE_AT, State, TURN,
         record_len,
     },
     virtio,
@@ -19,46 +19,48 @@ use rustix::io::{Errno, pwritev};
 
 use super::{BusFile, lock, reader, wall_clock, write_start};
 
-/// Attempts to take the lock from somebody who has a frame to write, before the caller is told to wait.
+/// Attempts to take the lock from somebody who has frames to write, before the caller is told to wait.
 const ATTEMPTS: u32 = 32;
 
-/// The most pieces of a frame that are written together.
+/// The most pieces that are written together.
 const PIECES: usize = 80;
 
+/// Where frames were put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The position of the first.
+    pub(super) position: u64,
+    /// The state behind the last.
+    pub(super) after: State,
+}
+
+/// The turn of one member: what it puts on the bus is there when [`Self::finish`] was called, all of it or nothing.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    bus: &'a BusFile,
+    _held: lock::Held<'a>,
+    /// What the file says.
+    told: State,
+    /// What it will say.
+    state: State,
+    marks: Vec<Mark>,
+}
+
 impl BusFile {
-    /// Puts a frame on the bus: what is left to do to it, and its bytes in pieces. Returns when it was sent.
+    /// Puts a frame on the bus: what is left to do to it, and its bytes in pieces.
     ///
     /// `WouldBlock` while somebody else writes, `EMSGSIZE` for a frame that is too long, and what the file refuses.
-    pub fn send(&self, offload: &virtio::Header, frame: &[&[u8]]) -> io::Result<u64> {
-        self.send_at(None, offload, frame)
+    pub fn send(&self, offload: &virtio::Header, frame: &[&[u8]]) -> io::Result<Sent> {
+        let mut turn = self.begin()?;
+        turn.push(None, offload, frame)?;
+        turn.finish()
     }
 
-    /// As [`Self::send`], with the time of a frame that was sent before, on another wire; nanoseconds since 1970.
-    pub fn send_at(
-        &self,
-        time_ns: Option<u64>,
-        offload: &virtio::Header,
-        frame: &[&[u8]],
-    ) -> io::Result<u64> {
-        let len: usize = frame.iter().map(|piece| piece.len()).sum();
-        if len > MAX_FRAME {
-            return Err(Errno::MSGSIZE.into());
-        }
+    /// Begins to put frames on the bus; `WouldBlock` while somebody else does.
+    pub fn begin(&self) -> io::Result<Turn<'_>> {
         let held = self.try_lock()?.ok_or(io::ErrorKind::WouldBlock)?;
         let state = self.sound_state()?;
-        let time_ns = time_ns.unwrap_or_else(|| state.next_time(wall_clock()));
-        let record = Record {
-            position: state.tail,
-            count: state.count,
-            time_ns,
-            sender: self.sender,
-            len: len as u32,
-            offload: offload.to_bytes(),
-        };
-        self.append(state, &record, frame)?;
-        drop(held);
-        self.news.wake(self.place);
-        Ok(time_ns)
+        Ok(Turn { bus: self, _held: held, told: state, state, marks: Vec::new() })
     }
 
     /// Begins a bus anew whose file others have spoilt. Somebody else who writes is trusted to have done so.
@@ -97,35 +99,73 @@ impl BusFile {
         Ok(state)
     }
 
-    fn append(&self, state: State, record: &Record, frame: &[&[u8]]) -> io::Result<()> {
-        let tail = state.tail + record_len(record.len as usize) as u64;
-        // What will be overwritten is given up before it is.
-        let reserved = if tail > state.reserved { state.tail + ADVANCE } else { state.reserved };
-        if reserved > state.reserved {
-            self.write_state(&State { reserved, ..state })?;
+    fn write_state(&self, state: &State) -> io::Result<()> {
+        self.file.write_all_at(&state.to_bytes(), STATE_AT)
+    }
+}
+
+impl Turn<'_> {
+    /// Whether others should have their turn.
+    pub const fn is_long(&self) -> bool {
+        self.state.tail - self.told.tail >= TURN
+    }
+
+    /// Adds a frame; one that was sent before on another wire may bear its own time, in nanoseconds since 1970.
+    pub fn push(
+        &mut self,
+        time_ns: Option<u64>,
+        offload: &virtio::Header,
+        frame: &[&[u8]],
+    ) -> io::Result<()> {
+        let len: usize = frame.iter().map(|piece| piece.len()).sum();
+        if len > MAX_FRAME {
+            return Err(Errno::MSGSIZE.into());
         }
-        let (count, time_ns) = (state.count.wrapping_add(1), record.time_ns.max(state.time_ns));
-        let mut after = State { tail, count, reserved, time_ns, ..state };
-        let header = record.to_bytes();
-        let mut pieces = Vec::with_capacity(frame.len() + 1);
+        let State { tail: position, count, .. } = self.state;
+        let time_ns = time_ns.unwrap_or_else(|| self.state.next_time(wall_clock()));
+        let (sender, offload) = (self.bus.sender, offload.to_bytes());
+        let record = Record { position, count, time_ns, sender, len: len as u32, offload };
+        let tail = position + record_len(len) as u64;
+        self.reserve(tail)?;
+        let (header, padding) = (record.to_bytes(), [0; 8]);
+        let mut pieces = Vec::with_capacity(frame.len() + 2);
         pieces.push(&header[..]);
         pieces.extend(frame);
         // The file may end here.
-        let padding = [0; 8];
-        pieces.push(&padding[..(record.len.next_multiple_of(8) - record.len) as usize]);
-        write_ring(&self.file, state.tail, &mut pieces)?;
-        let segment = state.tail / SEGMENT + 1;
-        if segment > state.marked {
-            after.marked = segment;
-            let mark = Mark { position: state.tail, count: state.count };
-            let place = (Mark::place(state.tail) * Mark::LEN) as u64;
-            self.file.write_all_at(&mark.to_bytes(), MARKS_AT + place)?;
+        pieces.push(&padding[..len.next_multiple_of(8) - len]);
+        write_ring(&self.bus.file, position, &mut pieces)?;
+        let segment = position / SEGMENT + 1;
+        if segment > self.state.marked {
+            self.marks.push(Mark { position, count });
+            self.state.marked = segment;
         }
-        self.write_state(&after)
+        let (count, time_ns) = (count.wrapping_add(1), time_ns.max(self.state.time_ns));
+        self.state = State { tail, count, time_ns, ..self.state };
+        Ok(())
     }
 
-    fn write_state(&self, state: &State) -> io::Result<()> {
-        self.file.write_all_at(&state.to_bytes(), STATE_AT)
+    /// What will be overwritten is given up before it is.
+    fn reserve(&mut self, tail: u64) -> io::Result<()> {
+        if tail > self.state.reserved {
+            self.state.reserved = self.state.tail + ADVANCE;
+            self.told.reserved = self.state.reserved;
+            self.bus.write_state(&self.told)?;
+        }
+        Ok(())
+    }
+
+    /// Says that the frames are there.
+    pub fn finish(self) -> io::Result<Sent> {
+        for mark in &self.marks {
+            let place = (Mark::place(mark.position) * Mark::LEN) as u64;
+            self.bus.file.write_all_at(&mark.to_bytes(), MARKS_AT + place)?;
+        }
+        self.bus.write_state(&self.state)?;
+        let (bus, sent) = (self.bus, Sent { position: self.told.tail, after: self.state });
+        // Who is woken finds the lock free.
+        drop(self);
+        bus.news.wake(bus.place);
+        Ok(sent)
     }
 }
 

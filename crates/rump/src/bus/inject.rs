@@ -37,8 +37,10 @@ fn inject_all(bus_path: &str, file: &str, keep_times: bool) -> Result<usize, Str
         judge(packet).map_err(|reason| format!("{file}: packet {number}: {reason}"))?;
     }
     let bus = open(bus_path, Access::Member)?;
-    for packet in &packets {
-        send(&bus, packet, keep_times).map_err(|error| format!("{bus_path}: {}", reason(&error)))?;
+    let mut rest = &packets[..];
+    while !rest.is_empty() {
+        let sent = send(&bus, rest, keep_times).map_err(|error| format!("{bus_path}: {}", reason(&error)))?;
+        rest = &rest[sent..];
     }
     Ok(packets.len())
 }
@@ -71,13 +73,22 @@ fn judge(packet: &Packet<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn send(bus: &BusFile, packet: &Packet<'_>, keep_times: bool) -> io::Result<()> {
-    let time_ns = keep_times.then_some(packet.time_ns);
-    loop {
-        match bus.send_at(time_ns, &virtio::Header::default(), &[packet.data]) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
-            Err(error) => return Err(error),
+/// Puts some packets on a bus, and returns how many; none while others write.
+fn send(bus: &BusFile, packets: &[Packet<'_>], keep_times: bool) -> io::Result<usize> {
+    let mut turn = match bus.begin() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            thread::sleep(PAUSE);
+            return Ok(0);
+        }
+        begun => begun?,
+    };
+    let mut count = 0;
+    for packet in packets {
+        turn.push(keep_times.then_some(packet.time_ns), &virtio::Header::default(), &[packet.data])?;
+        count += 1;
+        if turn.is_long() {
+            break;
         }
     }
+    turn.finish().map(|_| count)
 }

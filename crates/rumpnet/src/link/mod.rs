@@ -9,7 +9,7 @@ pub mod channel;
 pub(crate) mod device;
 mod offload;
 
-use std::{io, os::fd::BorrowedFd};
+use std::{collections::VecDeque, io, os::fd::BorrowedFd};
 
 use rumpnet_host::netlink::HostLink;
 use rumpnet_proto::{ControlError, LinkKind, LinkState};
@@ -70,6 +70,12 @@ pub trait Link: Send + Sync + 'static {
 
     /// Takes a frame; WouldBlock if there is no room, to be signalled when there is. Other errors are counted as failed sends.
     fn send(&self, frame: &Frame) -> io::Result<()>;
+
+    /// Takes as many as it likes of the frames at the front, at least one, and returns how many; an error concerns the first alone. As
+    /// [`Self::send`], for links that do better with several.
+    fn send_some(&self, frames: &VecDeque<Frame>) -> io::Result<usize> {
+        frames.front().map_or(Ok(0), |frame| self.send(frame).map(|()| 1))
+    }
 
     /// Appends up to `limit` frames that have come in; none is not an error. An error means that the far end is gone for now.
     fn receive(&self, pool: &Pool, limit: usize, out: &mut Vec<Received>) -> io::Result<()>;

@@ -18,7 +18,7 @@ use std::{
 
 use arrayvec::ArrayVec;
 use bytes::Bytes;
-use rumpnet_host::bus::{Access, BusFile, Reader};
+use rumpnet_host::bus::{Access, BusFile, Reader, Turn};
 use rumpnet_stack::buffer::{Frame, MAX_SLICES, Received};
 use rumpnet_wire::{bus::Record, virtio};
 
@@ -81,23 +81,34 @@ impl FileBus {
         Ok(Self { attached, thread: Some(thread) })
     }
 
-    /// Puts a frame on the bus; WouldBlock while others write, to be told by the doorbell when they do not.
-    pub(super) fn send(&self, frame: &Frame) -> io::Result<()> {
-        let joined;
-        let mut pieces = ArrayVec::<&[u8], { MAX_SLICES + 1 }>::new();
-        pieces.push(frame.headers.as_slice());
-        let payload = frame.payload.slices();
-        if payload.len() <= MAX_SLICES {
-            pieces.extend(payload.iter().map(|slice| &slice[..]));
-        } else {
-            joined = frame.payload.to_bytes();
-            pieces.push(&joined);
+    /// Puts frames on the bus, as many as its turn allows, and returns how many; an error concerns the first. WouldBlock while others write,
+    /// to be told by the doorbell when they do not.
+    pub(super) fn send<'a>(&self, frames: impl IntoIterator<Item = &'a Frame>) -> io::Result<usize> {
+        let Attached { bus, inbox, .. } = &*self.attached;
+        let mut turn = match bus.begin() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.attached.look_out()?;
+                return Err(error);
+            }
+            begun => begun?,
+        };
+        let mut count = 0;
+        for frame in frames {
+            match push(&mut turn, frame) {
+                Ok(()) => count += 1,
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+            if turn.is_long() {
+                break;
+            }
         }
-        let sent = self.attached.bus.send(&offload::to_header(frame), &pieces);
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            self.attached.look_out()?;
+        let sent = turn.finish()?;
+        // Whoever reads just now will leave them out himself.
+        if let Ok(mut inbox) = inbox.try_lock() {
+            inbox.reader.pass(&sent);
         }
-        sent.map(drop)
+        Ok(count)
     }
 
     /// Appends up to `limit` frames that have come.
@@ -245,6 +256,21 @@ impl Inbox {
         }
         is_something || !self.frames.is_empty()
     }
+}
+
+/// Adds a frame to what is put on the bus.
+fn push(turn: &mut Turn<'_>, frame: &Frame) -> io::Result<()> {
+    let joined;
+    let mut pieces = ArrayVec::<&[u8], { MAX_SLICES + 1 }>::new();
+    pieces.push(frame.headers.as_slice());
+    let payload = frame.payload.slices();
+    if payload.len() <= MAX_SLICES {
+        pieces.extend(payload.iter().map(|slice| &slice[..]));
+    } else {
+        joined = frame.payload.to_bytes();
+        pieces.push(&joined);
+    }
+    turn.push(None, &offload::to_header(frame), &pieces)
 }
 
 /// A frame, with what its sender says of it: lies in that are the stack's to find.

@@ -7,6 +7,7 @@ mod file;
 mod hub;
 
 use std::{
+    collections::VecDeque,
     io,
     path::Path,
     sync::{
@@ -102,8 +103,16 @@ impl Link for BusLink {
     fn send(&self, frame: &Frame) -> io::Result<()> {
         match &*self.joined() {
             Some(Bus::Hub(member)) => member.send(frame),
-            Some(Bus::File(bus)) => bus.send(frame),
+            Some(Bus::File(bus)) => bus.send([frame]).map(drop),
             None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn send_some(&self, frames: &VecDeque<Frame>) -> io::Result<usize> {
+        match (&*self.joined(), frames.front()) {
+            (Some(Bus::File(bus)), _) => bus.send(frames),
+            (_, Some(frame)) => self.send(frame).map(|()| 1),
+            (_, None) => Ok(0),
         }
     }
 
