@@ -97,7 +97,9 @@ fn everything_of_two_hosts_on_a_bad_cable_is_well_formed() {
         pair.a.sh(words);
     }
     let group: UdpSocket = bound(&pair.b, "0.0.0.0:5400");
-    group.join_multicast_v4(std::net::Ipv4Addr::new(239, 1, 2, 3), std::net::Ipv4Addr::new(10, 0, 0, 2)).expect("a group");
+    group
+        .join_multicast_v4(std::net::Ipv4Addr::new(239, 1, 2, 3), std::net::Ipv4Addr::new(10, 0, 0, 2))
+        .expect("a group");
     sender.send_to(b"some", "239.1.2.3:5400").expect("a route");
     world.run_for(secs(30));
     Capture::of(&world, "pair").is_sound(&["arp", "ip", "icmp", "udp", "tcp", "igmp"]);

@@ -77,7 +77,7 @@ macro_rules! async_calls {
         }
 
         /// Sends with an interface, a source, a time to live or a type of service of this call alone (IP_PKTINFO, IP_TTL, IP_TOS); to the
-        /// connected peer if `to` is absent. InvalidInput for a source that is not the kernel's, ENODEV.
+        /// connected peer if `to` is absent. NetworkUnreachable for a source that is not the kernel's, ENODEV.
         pub async fn send_info(
             &self,
             payload: &[u8],
@@ -158,7 +158,7 @@ macro_rules! waiting_calls {
         }
 
         /// Sends with an interface, a source, a time to live or a type of service of this call alone (IP_PKTINFO, IP_TTL, IP_TOS); to the
-        /// connected peer if `to` is absent. InvalidInput for a source that is not the kernel's, ENODEV.
+        /// connected peer if `to` is absent. NetworkUnreachable for a source that is not the kernel's, ENODEV.
         pub fn send_info(
             &self,
             payload: &[u8],

@@ -205,7 +205,7 @@ fn one_call_may_name_interface_source_time_to_live_and_type_of_service() {
     let (told, _) = ipv4::Header::parse(&sent[14..]).expect("good");
     assert_eq!((told.source, told.ttl, told.tos), (OURS, 64, 0), "the next call is as the socket says");
     let by = |interface| SendInfo { interface: Some(interface), ..SendInfo::default() };
-    assert_eq!(send(&mut outside, socket, b"x", from([10, 0, 0, 77])), Err(Errno::Inval));
+    assert_eq!(send(&mut outside, socket, b"x", from([10, 0, 0, 77])), Err(Errno::NetUnreach));
     assert_eq!(send(&mut outside, socket, b"x", by(99)), Err(Errno::NoDev));
     let zero = SendInfo { ttl: Some(0), ..SendInfo::default() };
     assert_eq!(send(&mut outside, socket, b"x", zero), Err(Errno::Inval));

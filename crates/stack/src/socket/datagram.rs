@@ -89,6 +89,9 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(cx: &Context, kind: Kind) -> Self {
+        let mut reuse = Reuse::default();
+        // As on Linux: there is nothing at which raw sockets could collide.
+        reuse.set_address(matches!(kind, Kind::Raw(_)));
         Self {
             kind,
             local: None,
@@ -112,11 +115,16 @@ impl Socket {
             bind_any: false,
             direct: false,
             mtu_discovery: if cx.config.mtu_discovery { MtuDiscovery::Want } else { MtuDiscovery::Dont },
-            reuse: Reuse::default(),
+            reuse,
             read_ended: false,
             write_ended: false,
             announced: false,
         }
+    }
+
+    /// Whether its user writes the IP header, and so may say what he likes.
+    pub(super) const fn writes_header(&self) -> bool {
+        matches!(self.kind, Kind::Raw(Raw { header_included: true, .. }))
     }
 
     /// Its name outside.

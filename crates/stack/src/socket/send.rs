@@ -278,13 +278,13 @@ fn determine_via(socket: &Socket, send: &UdpSend) -> Result<Via, Errno> {
     Ok(Via { interface, direct: socket.direct })
 }
 
-/// From whom a datagram says that it is: EINVAL for a socket that may not say it, or for an address that is not ours; EADDRNOTAVAIL for what
-/// no host has, and for a socket of any port that says nothing.
+/// From whom a datagram says that it is: EINVAL for a socket that may not say it; ENETUNREACH, as on Linux, for an address that is not ours;
+/// EADDRNOTAVAIL for what no host has, and for a socket of any port that says nothing.
 fn determine_source(inet: &Inet, socket: &Socket, send: &UdpSend) -> Result<Option<IpAddr>, Errno> {
     if let Some(wanted) = send.info.source {
         let ours = inet.addresses.is_ours(wanted) || wanted.is_loopback();
-        let own = ours || (socket.bind_any && may_be_held(wanted));
-        return if own { Ok(Some(wanted)) } else { Err(Errno::Inval) };
+        let own = ours || (socket.bind_any && may_be_held(wanted)) || socket.writes_header();
+        return if own { Ok(Some(wanted)) } else { Err(Errno::NetUnreach) };
     }
     match send.source {
         Some(_) if socket.any.is_none() => Err(Errno::Inval),
