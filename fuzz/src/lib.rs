@@ -11,6 +11,7 @@ pub mod frames;
 pub mod ledger;
 pub mod pair;
 pub mod script;
+pub mod sockets;
 pub mod stack;
 pub mod tcp;
 pub mod tools;

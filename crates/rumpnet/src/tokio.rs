@@ -12,6 +12,9 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{Interest, Kernel, ToSocketAddrs, future};
 
+/// Sockets that tokio has no shape for.
+pub use future::{IcmpSocket, PacketSocket, RawSocket};
+
 /// A UDP socket, as `tokio::net::UdpSocket` but for the kernel that it is bound on.
 ///
 /// Calls that are the same in [`future::UdpSocket`] are found there.

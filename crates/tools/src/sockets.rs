@@ -343,19 +343,23 @@ fn write_counts(text: &mut String, counts: &[(&str, u64)]) -> core::fmt::Result 
         .try_for_each(|(word, count)| write!(text, " {word}:{count}"))
 }
 
-/// An address as BSD's tools print it: a dot before the port, stars for what is open.
+/// An address as BSD's tools print it: a dot before the port, stars for what is open, as the ports of raw sockets are.
 fn bsd(address: Option<SocketAddr>) -> String {
-    match address {
-        None => "*.*".into(),
-        Some(address) if address.ip().is_unspecified() => format!("*.{}", address.port()),
-        Some(address) => format!("{}.{}", address.ip(), address.port()),
-    }
+    let Some(address) = address else { return "*.*".into() };
+    let host = if address.ip().is_unspecified() { "*".into() } else { address.ip().to_string() };
+    format!("{host}.{}", port(address))
 }
 
 /// An address as ss prints it.
 fn linux(address: Option<SocketAddr>) -> String {
     match address {
         None => "0.0.0.0:*".into(),
+        Some(address) if address.is_ipv4() => format!("{}:{}", address.ip(), port(address)),
         Some(address) => address.to_string(),
     }
+}
+
+/// A port; a star for none.
+fn port(address: SocketAddr) -> String {
+    if address.port() == 0 { "*".into() } else { address.port().to_string() }
 }
