@@ -182,6 +182,7 @@ fn what_answers_garbage_is_well_formed() {
     said.extend(visited.stranger.heard());
     assert!(said.len() > 1000, "{}", said.len());
     // Told again in a world of its own, where nobody else speaks.
+    // once: what is told was recorded, and nothing in this world decides anything.
     let quiet = World::new(10);
     let cable = quiet.cable();
     cable.connect(&quiet.host("a").interface("virt0").up());

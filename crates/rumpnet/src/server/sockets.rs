@@ -34,6 +34,7 @@ pub(super) fn answer(kernel: &Kernel, share: &Arc<Share>, request: SocketRequest
     (ask(share, request).map_err(refuse), None)
 }
 
+// long: an arm for each request, which says what is asked.
 fn ask(share: &Share, request: SocketRequest) -> Result<Reply, Errno> {
     let reply = match request {
         SocketRequest::Open(_) => return Err(Errno::Inval),

@@ -261,7 +261,7 @@ impl Inet {
     ) -> Result<Path, Errno> {
         let settings = self.multicast_settings(socket);
         let chosen = via.interface.is_none().then_some(settings.source).flatten().map(IpAddr::V4);
-        let source = source.or(chosen.filter(|source| self.addresses.is_ours(*source)));
+        let source = source.or_else(|| chosen.filter(|source| self.addresses.is_ours(*source)));
         let via = Via { interface: via.interface.or(settings.interface), ..via };
         let path = self.determine_path_via(cx, link, IpAddr::V4(group), source, via)?;
         Ok(Path { scope: Scope::Multicast { loops: settings.loops }, ..path })
