@@ -208,3 +208,66 @@ fn a_lab_is_drawn_to_a_file_or_to_standard_output() {
     user.rump(&["lab", "graph", "-o", &path, &example("office")]).ok();
     assert_eq!(fs::read_to_string(path).expect("it was written"), drawn);
 }
+
+/// Runs a program on a terminal of its own that changes its size, presses q, and prints what came of it.
+const ON_A_TERMINAL: &str = r#"
+import fcntl, os, pty, select, struct, sys, termios, time
+
+def size(rows, columns):
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+def read_until(wanted, seen=b""):
+    limit = time.monotonic() + 20
+    while wanted not in seen:
+        if not select.select([end], [], [], limit - time.monotonic())[0]:
+            sys.exit(f"no {wanted} in {seen}")
+        seen += os.read(end, 65536)
+    return seen
+
+child, end = pty.fork()
+if child == 0:
+    # Until there is a size.
+    sys.stdin.readline()
+    os.execvp(sys.argv[1], sys.argv[1:])
+before = termios.tcgetattr(end)
+size(12, 60)
+os.write(end, b"\n")
+first = read_until(b"\x1b[J")
+size(5, 20)
+second = read_until(b"\x1b[J")
+os.write(end, b"q")
+rest = read_until(b"\x1b[?1049l")
+_, status = os.waitpid(child, 0)
+after = termios.tcgetattr(end)
+lines = [shown[shown.rindex(b"\x1b[H"):].count(b"\r\n") + 1 for shown in (first, second)]
+print(os.waitstatus_to_exitcode(status), before == after, lines[0] <= 12, lines[1] <= 5, b"office" in first or b"pc1" in first)
+"#;
+
+#[test]
+fn top_draws_on_a_terminal_follows_its_size_and_leaves_it_as_it_was() {
+    require("python3", "python3");
+    let user = User::new();
+    let _up = user.up(&[&example("office")], "office");
+    let url = format!("unix://{}/rump/labs/office#pc1", user.directory.path().display());
+    let said = Command::new("python3").args(["-c", ON_A_TERMINAL, RUMP, "--server", &url, "top"]).output();
+    let said = Said::from(said.expect("python3 is there"));
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("0 True True True True\n", ""));
+}
+
+#[test]
+fn top_counts_what_passes_a_host_of_a_lab() {
+    let user = User::new();
+    let _up = user.up(&[&example("office")], "office");
+    user.rump(&["lab", "exec", "pc1", "ping", "-c", "1", "10.0.0.80"]).ok();
+    let said = user.rump(&["lab", "exec", "pc1", "top", "-b", "-n", "2", "-d", "0.2"]).ok();
+    assert_eq!(said.matches("top - pc1, up 00:00:").count(), 2, "{said}");
+    assert!(said.contains("bus0            up "), "{said}");
+    let line = user.rump(&["lab", "exec", "pc1", "top", "--json", "-n", "1"]).ok();
+    let sample: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    assert!(
+        sample["interfaces"][1]["output_packets_per_second"].as_f64().is_some_and(|rate| rate > 0.0),
+        "{line}"
+    );
+    let refused = user.rump(&["lab", "exec", "pc1", "top"]).refused();
+    assert_eq!(refused, "top: no terminal to draw on; -b prints without one\n");
+}

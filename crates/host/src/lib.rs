@@ -19,6 +19,7 @@ pub mod packet;
 pub mod process;
 pub mod readiness;
 pub mod tap;
+pub mod terminal;
 pub mod unix;
 
 mod ioctl;

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     future::Future,
     io::{self, ErrorKind, Read, Write},
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     pin::pin,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -17,7 +17,10 @@ use rumpnet::{
     Kernel,
     client::{Address, Client},
 };
-use rumpnet_host::readiness::{Interest, Poller};
+use rumpnet_host::{
+    readiness::{Interest, Poller},
+    terminal::Keys,
+};
 use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request};
 use rumpnet_tools::{CaptureSummary, Closed, Console};
 
@@ -25,6 +28,10 @@ use crate::{interrupt::Interrupt, output};
 
 /// Octets of a capture taken at once.
 const PIECE: usize = 64 * 1024;
+
+/// What is waited for where a key is.
+const KEY: u64 = 0;
+const INTERRUPT: u64 = 1;
 
 /// Whom the tools ask.
 pub(crate) enum Asked {
@@ -48,23 +55,48 @@ pub(crate) struct Terminal {
     asked: Asked,
     begun: Instant,
     interrupt: Interrupt,
+    /// The keys of the terminal, from when a tool first wants to draw on it.
+    keys: OnceCell<Option<Keys>>,
 }
 
 impl Terminal {
     /// Tools ask the server at `address`.
     pub(crate) fn of_server(address: Address, patience: Duration, interrupt: Interrupt) -> Self {
         let asked = Asked::Server { address, patience, client: OnceCell::new() };
-        Self { asked, begun: Instant::now(), interrupt }
+        Self { asked, begun: Instant::now(), interrupt, keys: OnceCell::new() }
     }
 
     /// Tools ask a kernel of this process.
     pub(crate) fn of_kernel(kernel: Kernel, interrupt: Interrupt) -> Self {
-        Self { asked: Asked::Kernel(kernel), begun: Instant::now(), interrupt }
+        Self { asked: Asked::Kernel(kernel), begun: Instant::now(), interrupt, keys: OnceCell::new() }
     }
 
     /// Tools have nobody to ask, and say what they could.
     pub(crate) fn of_nobody() -> Self {
-        Self { asked: Asked::Nobody, begun: Instant::now(), interrupt: Interrupt::default() }
+        Self {
+            asked: Asked::Nobody,
+            begun: Instant::now(),
+            interrupt: Interrupt::default(),
+            keys: OnceCell::new(),
+        }
+    }
+
+    /// Waits for a key, at most so long or until the user interrupts. A terminal that is gone wants the end.
+    fn wait_for_key(&self, span: Duration) -> Option<char> {
+        let Some(Some(keys)) = self.keys.get() else {
+            self.wait(span);
+            return None;
+        };
+        let waited = Poller::new().and_then(|poller| {
+            poller.add(keys.as_fd(), KEY, Interest::READABLE)?;
+            if let Some(interrupt) = self.interrupt.descriptor() {
+                poller.add(interrupt, INTERRUPT, Interest::READABLE)?;
+            }
+            let mut events = Vec::with_capacity(2);
+            poller.wait(&mut events, Some(span))?;
+            Ok(events.iter().any(|event| event.token == KEY))
+        });
+        waited.unwrap_or(true).then(|| keys.next().map_or('q', char::from))
     }
 
     fn ask(&self, request: Request) -> Result<Reply, ControlError> {
@@ -172,6 +204,14 @@ impl Console for Terminal {
 
     async fn sleep(&self, span: Duration) {
         self.wait(span);
+    }
+
+    fn screen(&self) -> Option<(u16, u16)> {
+        self.keys.get_or_init(Keys::take).as_ref()?.screen()
+    }
+
+    async fn key(&self, span: Duration) -> Option<char> {
+        self.wait_for_key(span)
     }
 
     fn now(&self) -> Duration {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The tools that go on until they are interrupted, and then have something to say.
-const INTERRUPTIBLE: &[&str] = &["ping", "ping6", "tcpdump", "traceroute"];
+const INTERRUPTIBLE: &[&str] = &["ping", "ping6", "tcpdump", "top", "traceroute"];
 
 /// Options for finding the server, wherever they stand.
 #[derive(Default)]

@@ -44,6 +44,19 @@ pub trait Console {
     /// The time since an origin of the console's own choice; never goes back.
     fn now(&self) -> Duration;
 
+    /// How many columns and rows the terminal has; none where there is none that a tool may draw on and hear keys from.
+    fn screen(&self) -> Option<(u16, u16)> {
+        None
+    }
+
+    /// Waits for a key that the user presses, at most so long.
+    fn key(&self, span: Duration) -> impl Future<Output = Option<char>> {
+        async move {
+            self.sleep(span).await;
+            None
+        }
+    }
+
     /// Whether the user wants the tool to end (SIGINT).
     fn is_interrupted(&self) -> bool;
 

@@ -25,6 +25,7 @@ mod ss;
 mod sysctl;
 mod task;
 mod tcpdump;
+mod top;
 pub mod topology;
 mod traceroute;
 
@@ -68,6 +69,7 @@ enum Tool {
     Ss,
     Sysctl,
     Tcpdump,
+    Top,
     Traceroute,
 }
 
@@ -84,6 +86,7 @@ impl Tool {
         Self::Ss,
         Self::Sysctl,
         Self::Tcpdump,
+        Self::Top,
         Self::Traceroute,
     ];
 
@@ -100,6 +103,7 @@ impl Tool {
             Self::Ss => "ss",
             Self::Sysctl => "sysctl",
             Self::Tcpdump => "tcpdump",
+            Self::Top => "top",
             Self::Traceroute => "traceroute",
         }
     }
@@ -117,6 +121,7 @@ impl Tool {
             Self::Ss => ss::command(),
             Self::Sysctl => sysctl::command(),
             Self::Tcpdump => tcpdump::command(),
+            Self::Top => top::command(),
             Self::Traceroute => traceroute::command(),
         }
     }
@@ -155,6 +160,7 @@ pub async fn run(console: &impl Console, words: &[&str]) -> Option<Status> {
         Tool::Ss => ss::run(&task, &arguments).await,
         Tool::Sysctl => sysctl::run(&task, &arguments).await,
         Tool::Tcpdump => tcpdump::run(&task, &arguments).await,
+        Tool::Top => top::run(&task, &arguments).await,
         Tool::Traceroute => traceroute::run(&task, &arguments).await,
     };
     Some(task.conclude(ended))

@@ -34,6 +34,11 @@ pub(crate) struct Script {
     pub(crate) interrupted_at: Cell<Option<Duration>>,
     /// Whether the reader of standard output is gone.
     pub(crate) closed: Cell<bool>,
+    /// The size of the terminal, if there is one, and before it the sizes that it has one after the other.
+    pub(crate) screen: Cell<Option<(u16, u16)>>,
+    pub(crate) sizes: RefCell<VecDeque<(u16, u16)>>,
+    /// What the user presses, where `\0` is nothing for as long as is waited.
+    pub(crate) keys: RefCell<VecDeque<char>>,
 }
 
 /// What a tool said.
@@ -114,6 +119,18 @@ impl Console for Script {
 
     fn now(&self) -> Duration {
         self.now.get()
+    }
+
+    fn screen(&self) -> Option<(u16, u16)> {
+        self.sizes.borrow_mut().pop_front().or_else(|| self.screen.get())
+    }
+
+    async fn key(&self, span: Duration) -> Option<char> {
+        let key = self.keys.borrow_mut().pop_front().filter(|key| *key != '\0');
+        if key.is_none() {
+            self.sleep(span).await;
+        }
+        key
     }
 
     fn is_interrupted(&self) -> bool {

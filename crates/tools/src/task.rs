@@ -45,6 +45,13 @@ pub(crate) fn json(report: &impl Serialize) -> String {
     text + "\n"
 }
 
+/// A report of several that follow each other: one line.
+pub(crate) fn json_line(report: &impl Serialize) -> String {
+    let versioned = Versioned { version: VERSION, report };
+    let text = serde_json::to_string(&versioned).expect("reports have text keys and no failing parts");
+    text + "\n"
+}
+
 impl<C: Console> Task<'_, C> {
     /// Asks the kernel.
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
