@@ -261,7 +261,9 @@ impl Captures {
         let Passing { time, interface, direction, reason, offload, .. } = passing;
         for (key, len) in wanted {
             let Some(capture) = self.open.value_mut(key) else { continue };
-            if memory.is_full(limits) || !capture.has_room(whole.len(), self.queue_limit.0) {
+            // As of a socket, an empty queue takes one whatever there is of memory.
+            let no_memory = memory.is_full(limits) && !capture.queue.is_empty();
+            if no_memory || !capture.has_room(whole.len(), self.queue_limit.0) {
                 capture.overruns += 1;
                 shown.overruns += 1;
                 continue;

@@ -237,6 +237,7 @@ fn what_captures_hold_is_of_the_memory_of_all_sockets() {
     outside.receive(to_us(EtherType(0x1234), &[7; 986]));
     assert_eq!(outside.stack.packet_statistics(socket).expect("open").dropped, 1);
     assert_eq!(heard(&mut outside, socket).len(), 10);
+    assert_eq!(outside.captured().len(), 1, "a queue that is empty takes one all the same");
     assert_eq!(outside.stack.memory().0, 0);
     outside.receive(to_us(EtherType(0x1234), &[7; 986]));
     outside.stack.packet_close(socket).expect("open");
