@@ -174,17 +174,23 @@ impl Inet {
     fn determine_place(&self, link: &Link, socket: Key, change: &GroupChange) -> Result<Place, Errno> {
         let GroupChange { group, interface, membership } = change;
         let found = self.determine_group_interface(link, *group, *interface).map(|index| (*group, index));
-        let member = self.multicast.members.sockets.get(&socket);
-        let is_in = |place: &Place| member.is_some_and(|member| member.joined.contains_key(place));
-        if *membership != Membership::Leave
-            || *interface != GroupInterface::Unspecified
-            || found.is_ok_and(|place| is_in(&place))
-        {
+        if *membership != Membership::Leave {
             return found;
         }
-        // Whoever leaves without saying where leaves where he is.
-        let joined = member.and_then(|member| member.joined.range((*group, 0)..=(*group, u32::MAX)).next());
-        joined.map_or(found, |(place, _)| Ok(*place))
+        let member = self.multicast.members.sockets.get(&socket);
+        let is_in = |place: &Place| member.is_some_and(|member| member.joined.contains_key(place));
+        // Whoever leaves without saying where leaves where he is; and nobody is where there is nothing.
+        let somewhere = *interface == GroupInterface::Unspecified && !found.is_ok_and(|place| is_in(&place));
+        let joined = member.filter(|_| somewhere).and_then(|member| {
+            member.joined.range((*group, 0)..=(*group, u32::MAX)).next().map(|(place, _)| *place)
+        });
+        match (joined, found) {
+            (Some(place), _) => Ok(place),
+            (None, Err(_)) if *interface != GroupInterface::Unspecified || !group.is_multicast() => {
+                Err(Errno::AddrNotAvail)
+            }
+            (None, found) => found,
+        }
     }
 
     /// EINVAL for what is no group, ENODEV without such an interface.
