@@ -5,7 +5,7 @@ use rumpnet_wire::{
     arp, checksum,
     checksum::Sum,
     ethernet::{self, EtherType},
-    icmpv4::{Message, TimeExceededCode, UnreachableCode},
+    icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
     ip::{self, Protocol},
     ipv4, udp,
 };
@@ -72,9 +72,9 @@ fn packet(script: &mut Script<'_>, shape: u8) -> Vec<u8> {
         protocol,
         source,
         destination,
-        options: ipv4::Options::default(),
+        options: if shape & 32 == 0 { ipv4::Options::EMPTY } else { options(script) },
     };
-    let mut bytes = vec![0; ipv4::Header::LEN];
+    let mut bytes = vec![0; header.header_len()];
     header.emit(&mut bytes).expect("room for a header");
     let total_len = (bytes.len() + payload.len()).min(usize::from(u16::MAX)) as u16;
     bytes[2..4].copy_from_slice(&total_len.to_be_bytes());
@@ -86,6 +86,25 @@ fn packet(script: &mut Script<'_>, shape: u8) -> Vec<u8> {
     }
     mend(&mut bytes);
     bytes
+}
+
+/// Options that are nearly right, a few of them.
+fn options(script: &mut Script<'_>) -> ipv4::Options {
+    let mut bytes = Vec::new();
+    for _ in 0..1 + script.byte() % 3 {
+        let kind = script.one_of(&[7, 68, 131, 137, 148, 1, 130, 30]);
+        let room = script.byte() % 12;
+        let (pointer, state) = (script.byte() % 16, script.byte());
+        let option = [&[kind, 4 + room, pointer, state][..], &vec![0; room.into()]].concat();
+        bytes.extend(option);
+    }
+    if script.byte() > 200
+        && let Some(length) = bytes.get_mut(1)
+    {
+        *length = script.byte();
+    }
+    bytes.truncate(ipv4::Options::MAX_LEN);
+    ipv4::Options::from_bytes(&bytes).unwrap_or_default()
 }
 
 /// Puts the right checksum into whatever the header's length says is a header.
@@ -110,12 +129,18 @@ fn datagram(script: &mut Script<'_>, source: std::net::Ipv4Addr, destination: st
 
 fn message(script: &mut Script<'_>) -> Vec<u8> {
     let (identifier, sequence) = (script.word(), u16::from(script.byte() % 4));
-    let message = match script.byte() % 6 {
+    let message = match script.byte() % 9 {
         0 => Message::EchoRequest { identifier, sequence },
         1 => Message::EchoReply { identifier, sequence },
         2 => Message::DestinationUnreachable { code: UnreachableCode::PORT, next_hop_mtu: sequence },
         3 => Message::TimeExceeded { code: TimeExceededCode::REASSEMBLY },
         4 => Message::TimestampRequest { identifier, sequence },
+        6 => Message::AddressMaskRequest { identifier, sequence },
+        7 => Message::Redirect {
+            code: RedirectCode::HOST,
+            gateway: std::net::Ipv4Addr::from([10, 0, 0, identifier as u8]),
+        },
+        8 => Message::ParameterProblem { code: 0, pointer: sequence as u8 },
         _ => return script.data(),
     };
     let data = if message.is_error() { quote(script) } else { script.data() };

@@ -94,7 +94,37 @@ impl World {
         }
         world.address("virt0", [10, 0, 0, 1], None);
         world.address("tun0", [10, 1, 0, 1], Some([10, 1, 0, 2]));
+        if kind & 32 != 0 {
+            world.make_router();
+        }
         world
+    }
+
+    /// Routes over both links, a neighbour that is known, and a socket with a peer: what a forged packet may meet on its way.
+    fn make_router(&mut self) {
+        let by = |gateway: [u8; 4]| NextHop::Gateway(gateway.into());
+        for (destination, via) in [
+            (([192, 0, 2, 0], 24), NextHop::Interface("tun0".into())),
+            (([198, 51, 100, 0], 24), by([10, 0, 0, 9])),
+            (([0, 0, 0, 0], 0), by([10, 0, 0, 10])),
+        ] {
+            let destination = (destination.0.into(), destination.1);
+            let attributes = RouteAttributes::default();
+            self.control(Request::AddRoute { destination, via, attributes });
+        }
+        self.control(Request::AddNeighbor(NeighborChange {
+            address: [10, 0, 0, 9].into(),
+            link_address: ethernet::Address([2, 0, 0, 0, 0, 9]),
+            temporary: false,
+            published: false,
+        }));
+        self.control(Request::EchoOpen(EchoOptions::to([10, 0, 0, 9].into())));
+        if let Ok(id) = self.stack.udp_open() {
+            self.sockets.push(id);
+            let bound = self.stack.udp_bind(id, ([10, 0, 0, 1], 9).into());
+            let peer = self.stack.udp_connect(id, ([10, 0, 0, 9], 9).into());
+            format!("{bound:?} {peer:?}").hash(&mut self.output);
+        }
     }
 
     fn address(&mut self, name: &str, address: [u8; 4], peer: Option<[u8; 4]>) {
@@ -437,6 +467,7 @@ fn echo(script: &mut Script<'_>, destination: std::net::IpAddr, ttl: u8) -> Echo
         dont_fragment: how & 2 != 0,
         record_route: how & 4 != 0,
         direct: how & 8 != 0,
+        loops: how & 16 != 0,
         ..EchoOptions::to(destination)
     }
 }

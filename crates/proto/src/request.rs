@@ -307,6 +307,8 @@ pub struct EchoOptions {
     pub record_route: bool,
     /// Whether only hosts on a link of ours are asked, whatever routes say (SO_DONTROUTE).
     pub direct: bool,
+    /// Whether a request to a group that this kernel is in comes back to it, too (IP_MULTICAST_LOOP).
+    pub loops: bool,
 }
 
 impl EchoOptions {
@@ -323,6 +325,7 @@ impl EchoOptions {
             dont_fragment: false,
             record_route: false,
             direct: false,
+            loops: true,
         }
     }
 }

@@ -246,3 +246,18 @@ fn what_no_session_sent_is_nobodys_answer() {
         assert_eq!(visited.a.counter(Counter::IcmpErrorsReceived), 3);
     });
 }
+
+#[test]
+fn a_ping_of_a_group_hears_the_others_and_ourselves_unless_it_is_told_not_to() {
+    scenario(|world| {
+        let pair = support::Pair::new(world);
+        for host in [&pair.a, &pair.b] {
+            host.sh("sysctl -w net.inet.icmp.bmcastecho=1").ok();
+        }
+        // Everybody is in 224.0.0.1.
+        let both = pair.a.sh("ping -c 2 -W 1 -I 10.0.0.1 224.0.0.1").out;
+        assert!(both.contains("from 10.0.0.1:") && both.contains("from 10.0.0.2:"), "{both}");
+        let others = pair.a.sh("ping -L -c 2 -W 1 -I 10.0.0.1 224.0.0.1").out;
+        assert!(!others.contains("from 10.0.0.1:") && others.contains("from 10.0.0.2:"), "{others}");
+    });
+}

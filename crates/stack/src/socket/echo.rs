@@ -26,7 +26,7 @@ use crate::{
         Inet,
         icmp::{self, ErrorReport},
         ipv4::Outgoing,
-        route::{Path, reason_of},
+        route::{Path, Scope, reason_of},
         udp,
         via::Via,
     },
@@ -322,7 +322,11 @@ fn judge(options: &EchoOptions) -> Result<(), Errno> {
 
 fn determine_path(cx: &Context, link: &Link, inet: &Inet, options: &EchoOptions) -> Result<Path, Errno> {
     let via = Via { interface: None, direct: options.direct };
-    inet.determine_path_via(cx, link, options.destination, options.source, via)
+    let mut path = inet.determine_path_via(cx, link, options.destination, options.source, via)?;
+    if let Scope::Multicast { loops } = &mut path.scope {
+        *loops &= options.loops;
+    }
+    Ok(path)
 }
 
 /// The addresses in a recorded route.

@@ -25,11 +25,6 @@ const ABSENT: &[Absent] = &[
     Absent { letter: "d", value: false, why: "there is no socket to debug; rump tcpdump shows the packets" },
     Absent { letter: "E", value: true, why: "IPsec is not spoken here" },
     Absent { letter: "g", value: true, why: "source routes are refused" },
-    Absent {
-        letter: "L",
-        value: false,
-        why: "requests to a group never come back to the kernel that sent them",
-    },
     Absent { letter: "v", value: false, why: "an echo session hears of its own requests alone" },
 ];
 
@@ -74,6 +69,7 @@ pub(crate) fn command() -> Command {
         )
         .arg(value("i", "SECONDS", "Between two requests; fractions are allowed"))
         .arg(number("l", "COUNT", "Send so many requests at once to begin with"))
+        .arg(letter("L", "Keep requests to a group from coming back to the kernel that sends them"))
         .arg(letter("n", "Accepted for compatibility: addresses are always shown as numbers"))
         .arg(letter("o", "End after the first reply"))
         .arg(letter("P", "Fill the requests with random numbers"))
@@ -118,6 +114,7 @@ pub(super) fn parse(words: &[&str]) -> Result<Options, Failure> {
         dont_fragment: matches.get_flag("D"),
         record_route: matches.get_flag("R"),
         direct: matches.get_flag("r"),
+        loops: !matches.get_flag("L"),
         ..plain
     };
     Ok(Options {
@@ -171,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_option_is_read() {
-        let line = "-c 3 -i 0.05 -l 5 -p ff0 -s 8 -T 9 -t 0x10 -w 2 -W 1.5 -I 10.0.0.2 -aDfoQqRrn 10.0.0.1";
+        let line = "-c 3 -i 0.05 -l 5 -p ff0 -s 8 -T 9 -t 0x10 -w 2 -W 1.5 -I 10.0.0.2 -aDfLoQqRrn 10.0.0.1";
         let options = parse(&line.split(' ').collect::<Vec<_>>()).unwrap();
         let echo = EchoOptions {
             source: Some("10.0.0.2".parse().unwrap()),
@@ -182,6 +179,7 @@ mod tests {
             dont_fragment: true,
             record_route: true,
             direct: true,
+            loops: false,
             ..EchoOptions::to("10.0.0.1".parse().unwrap())
         };
         let expected = Options {
@@ -210,7 +208,6 @@ mod tests {
             (&["-d"], "-d: there is no socket to debug"),
             (&["-E", "x"], "-E: IPsec"),
             (&["-g", "10.0.0.9"], "-g: source routes are refused"),
-            (&["-L"], "-L: requests to a group never come back"),
             (&["-v"], "-v: an echo session hears of its own requests alone"),
         ] {
             let message = refusal(&[words, &["10.0.0.1"]].concat());
