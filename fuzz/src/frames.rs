@@ -6,11 +6,14 @@ use rumpnet_wire::{
     checksum::Sum,
     ethernet::{self, EtherType},
     icmpv4::{Message, RedirectCode, TimeExceededCode, UnreachableCode},
+    igmp,
     ip::{self, Protocol},
-    ipv4, udp,
+    ipv4,
+    multicast::QueryExtension,
+    udp,
 };
 
-use crate::script::Script;
+use crate::script::{GROUP, Script};
 
 /// A frame for the Ethernet port, or a packet for the one without Ethernet.
 pub fn frame(script: &mut Script<'_>, is_ethernet: bool) -> (Vec<u8>, Offload) {
@@ -58,6 +61,7 @@ fn packet(script: &mut Script<'_>, shape: u8) -> Vec<u8> {
     let (protocol, payload) = match shape % 8 {
         3 => (Protocol(script.byte()), script.data()),
         4 | 6 => (Protocol::UDP, datagram(script, source, destination)),
+        5 => return to_group(script, source),
         _ => (Protocol::ICMP, message(script)),
     };
     let is_fragment = shape % 8 == 6;
@@ -105,6 +109,53 @@ fn options(script: &mut Script<'_>) -> ipv4::Options {
     }
     bytes.truncate(ipv4::Options::MAX_LEN);
     ipv4::Options::from_bytes(&bytes).unwrap_or_default()
+}
+
+/// An IGMP message, mostly as a querier or another member would send it.
+fn to_group(script: &mut Script<'_>, source: std::net::Ipv4Addr) -> Vec<u8> {
+    let all = std::net::Ipv4Addr::new(224, 0, 0, 1);
+    let group = script.one_of(&[std::net::Ipv4Addr::UNSPECIFIED, GROUP, all, [239, 1, 2, 4].into()]);
+    let (kind, max_response) = (script.byte(), script.one_of(&[0, 1, 100, 255]));
+    let sources = u16::from(script.byte() % 16);
+    let extension = QueryExtension {
+        suppress: kind & 128 != 0,
+        robustness: kind >> 4 & 7,
+        interval_code: script.byte(),
+        sources,
+    };
+    let message = match kind % 8 {
+        0 => igmp::Message::Query { max_response, group, extension: None },
+        1 => igmp::Message::ReportV1 { group },
+        2 => igmp::Message::ReportV2 { group },
+        3 => igmp::Message::Leave { group },
+        4 => igmp::Message::ReportV3 { records: sources },
+        _ => igmp::Message::Query { max_response, group, extension: Some(extension) },
+    };
+    let data: Vec<u8> =
+        if kind % 8 < 4 { Vec::new() } else { script.take(usize::from(sources) * 4).to_vec() };
+    let mut payload = vec![0; message.header_len()];
+    message.emit(*Sum::new().add(&data), &mut payload).expect("room for a message");
+    payload.extend_from_slice(&data);
+    let mut options = ipv4::Options::default();
+    if script.byte() % 8 > 0 {
+        options.push(&ipv4::IpOption::RouterAlert(0)).expect("room for an option");
+    }
+    let destination = if script.byte() % 8 == 0 {
+        script.address()
+    } else if group.is_multicast() {
+        group
+    } else {
+        all
+    };
+    let header = ipv4::Header {
+        ttl: if script.byte() % 8 == 0 { script.byte() } else { 1 },
+        total_len: (ipv4::Header::LEN + options.as_bytes().len() + payload.len()) as u16,
+        options,
+        ..ipv4::Header::new(source, destination, Protocol::IGMP, 0)
+    };
+    let mut bytes = vec![0; header.header_len()];
+    header.emit(&mut bytes).expect("room for a header");
+    [bytes, payload].concat()
 }
 
 /// Puts the right checksum into whatever the header's length says is a header.

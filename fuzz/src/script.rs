@@ -24,6 +24,9 @@ pub const ADDRESSES: [[u8; 4]; 12] = [
     [10, 0, 0, 50],
 ];
 
+/// A group that sockets join.
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+
 /// Link addresses that matter.
 pub const STATIONS: [[u8; 6]; 6] = [
     [0xb2, 0x0a, 0, 0, 0, 1],
@@ -67,7 +70,8 @@ impl<'a> Script<'a> {
     /// An address that matters, or any neighbour's.
     pub fn address(&mut self) -> Ipv4Addr {
         match self.byte() {
-            number @ 0..128 => ADDRESSES[usize::from(number) % ADDRESSES.len()].into(),
+            127 => GROUP,
+            number @ 0..127 => ADDRESSES[usize::from(number) % ADDRESSES.len()].into(),
             number => [10, 0, 0, number].into(),
         }
     }

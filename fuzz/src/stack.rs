@@ -3,21 +3,29 @@
 //! The laws: nothing panics; every frame that comes in is counted once ([`crate::ledger`]); queues and tables keep their
 //! limits; what is sent is well formed; time goes on; and the same script gives the same output twice.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use rumpnet_proto::{
-    AddressChange, Capabilities, CaptureOptions, Counter, EchoData, EchoOptions, InterfaceFlags, LinkKind,
-    LinkState, NeighborChange, NextHop, Probe, Reply, Request, RouteAttributes, codec,
+    AddressChange, Capabilities, CaptureOptions, ControlError, Counter, EchoData, EchoOptions, GroupChange,
+    GroupInterface, InterfaceFlags, LinkKind, LinkState, Membership, MulticastOption, NeighborChange,
+    NextHop, Probe, Reply, Request, RouteAttributes, SourceFilter, codec,
 };
 use rumpnet_stack::{
-    Config, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
+    Config, Endpoint, Offloads, PortConfig, ReversePath, SocketOption, Stack, UdpSend,
     buffer::{Checksum, Frame, Received},
     slab::Key,
     time::{Duration, Instant},
 };
 use rumpnet_wire::{checksum, ethernet, ip, ip::Protocol, ipv4};
 
-use crate::{frames, ledger::Ledger, script::Script};
+use crate::{
+    frames,
+    ledger::Ledger,
+    script::{GROUP, Script},
+};
 
 /// The most sockets, captures or sessions that a script holds.
 const MOST: usize = 6;
@@ -29,6 +37,8 @@ struct World {
     sockets: Vec<Key>,
     echoes: Vec<u64>,
     captures: Vec<u64>,
+    /// Ports without Ethernet; one that is closed may be another's later.
+    plain: BTreeSet<u32>,
     /// Everything that it gave, for comparing two runs.
     output: DefaultHasher,
 }
@@ -57,6 +67,8 @@ fn config(kind: u8) -> Config {
     Config {
         neighbors: 4,
         sockets: 4,
+        groups: 8,
+        group_sources: 3,
         interfaces: 4,
         addresses: 6,
         routes: 8,
@@ -84,13 +96,14 @@ impl World {
         let stack = Stack::boot(config(kind), [kind; 16], Instant::ZERO);
         let (now, output) = (Instant::ZERO, DefaultHasher::new());
         let (sockets, echoes, captures) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = Self { stack, now, sockets, echoes, captures, output };
+        let plain = BTreeSet::new();
+        let mut world = Self { stack, now, sockets, echoes, captures, plain, output };
         let offloads = if kind & 16 == 0 { Offloads::ALL } else { Offloads::NONE };
         let mac = ethernet::Address([0xb2, 0x0a, 0, 0, 0, 1]);
         let virt = PortConfig { offloads, ..PortConfig::ethernet(mac) };
         let tun = PortConfig { kind: LinkKind::Ip, link_address: None, ..virt.clone() };
         for (name, port) in [("virt0", virt), ("tun0", tun)] {
-            world.stack.create_interface(world.now, name, port).expect("there is room for two");
+            world.create(name, port).expect("there is room for two");
         }
         world.address("virt0", [10, 0, 0, 1], None);
         world.address("tun0", [10, 1, 0, 1], Some([10, 1, 0, 2]));
@@ -125,6 +138,14 @@ impl World {
             let peer = self.stack.udp_connect(id, ([10, 0, 0, 9], 9).into());
             format!("{bound:?} {peer:?}").hash(&mut self.output);
         }
+    }
+
+    fn create(&mut self, name: &str, config: PortConfig) -> Result<u32, ControlError> {
+        let is_plain = config.kind == LinkKind::Ip;
+        let port = self.stack.create_interface(self.now, name, config)?;
+        self.plain.remove(&port);
+        self.plain.extend(is_plain.then_some(port));
+        Ok(port)
     }
 
     fn address(&mut self, name: &str, address: [u8; 4], peer: Option<[u8; 4]>) {
@@ -217,6 +238,7 @@ impl World {
                     datagram.payload.to_bytes().hash(&mut self.output);
                 }
             }
+            6 if which & 128 != 0 => self.group(id, script),
             6 => {
                 let value = u32::from(script.word());
                 let options = [
@@ -234,6 +256,43 @@ impl World {
                 self.sockets.retain(|other| *other != id);
             }
         }
+    }
+
+    /// A change of a membership, or an option about groups.
+    fn group(&mut self, id: Key, script: &mut Script<'_>) {
+        let socket = Endpoint::Udp(id);
+        let (source, other) = (script.address(), script.address());
+        let interface = script.one_of(&[
+            GroupInterface::Unspecified,
+            GroupInterface::Index(2),
+            GroupInterface::Index(3),
+            GroupInterface::Address(other),
+        ]);
+        let membership = match script.byte() % 12 {
+            0..=2 => Membership::Join,
+            3 => Membership::Leave,
+            4 => Membership::JoinSource(source),
+            5 => Membership::LeaveSource(source),
+            6 => Membership::Block(source),
+            7 => Membership::Unblock(source),
+            8 => Membership::Filter(SourceFilter::include([source, other])),
+            9 => Membership::Filter(SourceFilter::exclude([source])),
+            number => {
+                let is_even = other.octets()[3].is_multiple_of(2);
+                let option = script.one_of(&[
+                    MulticastOption::Interface(interface),
+                    MulticastOption::Ttl(number),
+                    MulticastOption::Ttl(0),
+                    MulticastOption::Loop(is_even),
+                    MulticastOption::All(is_even),
+                ]);
+                format!("{:?}", self.stack.set_multicast_option(socket, option)).hash(&mut self.output);
+                return;
+            }
+        };
+        let group = script.one_of(&[GROUP, [239, 1, 2, 4].into(), [224, 0, 0, 1].into(), source]);
+        let change = GroupChange { group, interface, membership };
+        format!("{:?}", self.stack.change_group(self.now, socket, &change)).hash(&mut self.output);
     }
 
     /// Time passes: from a millisecond to a day.
@@ -265,7 +324,7 @@ impl World {
             for _ in 0..frames {
                 let Some(frame) = self.stack.next_frame(port) else { break };
                 let forwards = self.stack.counter(Counter::IpForwarded) > 0;
-                check_sent(&frame, port == 0, forwards);
+                check_sent(&frame, !self.plain.contains(&port), forwards);
                 frame.to_vec().hash(&mut self.output);
             }
         }
@@ -301,7 +360,7 @@ impl World {
                     _ => config,
                 };
                 let name = ["virt0", "tun0", "virt3"][port as usize % 3];
-                let made = self.stack.create_interface(self.now, name, config);
+                let made = self.create(name, config);
                 format!("{made:?}").hash(&mut self.output);
             }
             5 => {
@@ -334,6 +393,10 @@ impl World {
         }
         assert!(self.stack.socket_count() <= config.sockets);
         let now = self.now;
+        if let Ok(Reply::Groups { groups, .. }) = self.stack.control(now, Request::Groups { after: None }) {
+            // Each interface is in that of all hosts, whatever the limit.
+            assert!(groups.len() <= (config.groups + config.interfaces) as usize);
+        }
         if let Ok(Reply::Neighbors { neighbors, .. }) =
             self.stack.control(now, Request::Neighbors { after: None })
         {
@@ -366,7 +429,9 @@ fn check_sent(frame: &Frame, is_ethernet: bool, forwards: bool) {
     } else {
         &bytes[..]
     };
-    let (header, payload) = ipv4::Header::parse(packet).expect("a whole IPv4 packet");
+    let parsed = ipv4::Header::parse(packet);
+    let (header, payload) =
+        parsed.unwrap_or_else(|fault| panic!("no whole IPv4 packet: {fault:?}, {bytes:02x?}"));
     assert!(frame.offload.gso.is_some() || packet.len() == usize::from(header.total_len));
     let is_whole = !header.is_fragment() && frame.offload.checksum == Checksum::Verified;
     // What is forwarded is as its sender made it.
@@ -375,6 +440,10 @@ fn check_sent(frame: &Frame, is_ethernet: bool, forwards: bool) {
         let (from, to) = (header.source.into(), header.destination.into());
         let pseudo = ip::pseudo_header(from, to, Protocol::UDP, payload.len() as u32);
         assert!(checksum::verify(pseudo, payload), "a UDP checksum: {bytes:02x?}");
+    }
+    if header.protocol == Protocol::IGMP && is_whole {
+        assert!(checksum::verify(checksum::Sum::new(), payload), "an IGMP checksum: {bytes:02x?}");
+        assert!(header.ttl == 1 && header.destination.is_multicast(), "{bytes:02x?}");
     }
     if header.protocol == Protocol::ICMP && is_whole {
         assert!(checksum::verify(checksum::Sum::new(), payload), "an ICMP checksum: {bytes:02x?}");

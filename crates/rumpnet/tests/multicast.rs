@@ -310,6 +310,7 @@ fn tshark(file: &std::path::Path, filter: &str) -> Vec<String> {
 #[test]
 fn tshark_reads_what_we_say_in_every_version_and_finds_nothing_wrong_with_it() {
     require("tshark", "tshark");
+    // once: what is looked at is the file that tshark reads.
     let world = World::new(11);
     let (a, cable) = (world.host("a"), world.cable());
     cable.connect(&a.interface("virt0").address("10.0.0.1/24"));
