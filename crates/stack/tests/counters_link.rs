@@ -137,6 +137,8 @@ fn lies_of_an_offload_header_are_told_apart() {
         (partial(34, 2000), DropReason::OffloadChecksumRange),
         (partial(u16::MAX, u16::MAX), DropReason::OffloadChecksumRange),
         (partial(3, 6), DropReason::OffloadChecksumRange),
+        (partial(14, 0), DropReason::OffloadChecksumRange),
+        (partial(33, 6), DropReason::OffloadChecksumRange),
         (gso(GsoKind::Udp, 0), DropReason::OffloadGsoSize),
         (gso(GsoKind::Tcp4, 500), DropReason::OffloadGsoKind),
         (gso(GsoKind::Tcp6, 500), DropReason::OffloadGsoKind),

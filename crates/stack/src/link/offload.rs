@@ -15,7 +15,8 @@ pub(crate) fn determine_offload_fault(packet: &Received, ethertype: EtherType) -
     if let Checksum::Partial { start, offset } = packet.offload.checksum {
         let end = packet.cursor() + packet.len();
         let place = usize::from(start) + usize::from(offset) + 2;
-        if usize::from(start) < packet.cursor() || place > end {
+        // Nothing of the network header is anybody's to change.
+        if usize::from(start) < packet.cursor() + network_len(packet, ethertype) || place > end {
             return Some(DropReason::OffloadChecksumRange);
         }
     }
@@ -30,6 +31,15 @@ pub(crate) fn determine_offload_fault(packet: &Received, ethertype: EtherType) -
         return Some(DropReason::OffloadSegments);
     }
     None
+}
+
+/// Bytes of the network header that the packet says it has.
+fn network_len(packet: &Received, ethertype: EtherType) -> usize {
+    match ethertype {
+        EtherType::IPV4 => packet.bytes().first().map_or(0, |first| usize::from(first & 15) * 4),
+        EtherType::IPV6 => ipv6::Header::LEN,
+        _ => 0,
+    }
 }
 
 /// How many packets a super-frame whose first byte is its link header says it stands for, and the bytes of headers in each.
