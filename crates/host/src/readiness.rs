@@ -7,11 +7,11 @@
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    event::{EventfdFlags, Timespec, epoll, eventfd},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll},
     io::{Errno, ReadWriteFlags, pwritev2, write},
     time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
@@ -211,6 +211,40 @@ impl Event {
     }
 }
 
+/// Waits once for one of a few descriptors, plain files included, which are always ready; at most so long. An event's token is the place in
+/// `wanted`; there is none if the time is over. For who waits for other descriptors each time: a [`Poller`] keeps its set.
+pub fn wait_for(wanted: &[(BorrowedFd<'_>, Interest)], patience: Option<Duration>) -> io::Result<Vec<Event>> {
+    let mut polled: Vec<_> = wanted
+        .iter()
+        .map(|(fd, interest)| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, interest.readable);
+            flags.set(PollFlags::OUT, interest.writable);
+            PollFd::from_borrowed_fd(*fd, flags)
+        })
+        .collect();
+    let until = patience.and_then(|span| Instant::now().checked_add(span));
+    loop {
+        let left = until.map(|until| timespec(until.saturating_duration_since(Instant::now())));
+        match poll(&mut polled, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            done => {
+                done?;
+                break;
+            }
+        }
+    }
+    let seen = polled.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
+    Ok(seen
+        .map(|(place, fd)| Event {
+            token: place as u64,
+            readable: fd.revents().contains(PollFlags::IN),
+            writable: fd.revents().contains(PollFlags::OUT),
+            failed: fd.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL),
+        })
+        .collect())
+}
+
 /// Writes to a descriptor that may belong to others, too, without waiting, though it may be a blocking one: what it takes now, or
 /// WouldBlock. One of a kind that knows no such writes, a FIFO or a terminal, is written in the ordinary way, which may wait.
 pub fn write_now(descriptor: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
@@ -244,6 +278,19 @@ mod tests {
         }
         assert_eq!(std::fs::read(&path).ok().as_deref(), Some(&b"abab"[..]));
         std::fs::remove_file(path).expect("it was made");
+    }
+
+    #[test]
+    fn of_a_few_descriptors_those_that_are_ready_are_told_and_files_always_are() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        let wanted = [(reader.as_fd(), Interest::READABLE)];
+        assert_eq!(wait_for(&wanted, Some(Duration::from_millis(5))).expect("open"), []);
+        let wanted = [(reader.as_fd(), Interest::READABLE), (file.as_fd(), Interest::READABLE)];
+        let events = wait_for(&wanted, None).expect("open");
+        assert_eq!(events, [Event { token: 1, readable: true, writable: false, failed: false }]);
+        drop(writer);
+        assert!(wait_for(&wanted[..1], None).expect("open")[0].failed);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-use crate::{bus, completions, demo, doctor, host, lab, links, list, manual, server};
+use crate::{bus, completions, demo, doctor, host, lab, links, list, manual, nc, server};
 
 /// The commands that are not tools of a kernel.
 pub(crate) fn own_commands() -> Vec<Command> {
@@ -16,6 +16,7 @@ pub(crate) fn own_commands() -> Vec<Command> {
         links::command(),
         list::command(),
         manual::command(),
+        nc::command(),
         server::command(),
     ]
 }

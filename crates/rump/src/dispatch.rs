@@ -11,7 +11,7 @@ use crate::{
     console::{self, Terminal},
     definition, demo, doctor, host,
     interrupt::Interrupt,
-    lab, links, list, locate, manual, output, server,
+    lab, links, list, locate, manual, nc, output, server,
 };
 
 /// The tools that go on until they are interrupted, and then have something to say.
@@ -36,8 +36,20 @@ pub(crate) fn run(words: &[String]) -> Status {
     }
     match program.strip_prefix("rump.") {
         Some(tool) if is_tool(tool) => run_tool(program, arguments),
+        Some("nc") => run_command(&with_word("nc", arguments)),
         _ => run_command(arguments),
     }
+}
+
+/// A command's own words behind those for finding the server, which may come first under a name of its own, too.
+fn with_word(word: &str, arguments: &[String]) -> Vec<String> {
+    let mut finding = Finding::default();
+    let mut rest = arguments;
+    while let Ok(Some(more)) = finding.take(rest) {
+        rest = more;
+    }
+    let (found, own) = arguments.split_at(arguments.len() - rest.len());
+    [found, &[word.to_owned()], own].concat()
 }
 
 fn base_name(path: &str) -> &str {
@@ -101,6 +113,7 @@ fn run_own(matches: &ArgMatches, finding: &Finding) -> Status {
         Some(("lab", matches)) => lab::run(matches),
         Some(("links", matches)) => links::run(matches),
         Some(("man", matches)) => manual::run(matches),
+        Some(("nc", matches)) => nc::run(matches, finding.address(), finding.patience.unwrap_or(PATIENCE)),
         Some(("completions", matches)) => completions::run(matches),
         // Every command of the definition is here or a tool.
         _ => output::failed("rump", "no such command; see rump --help"),

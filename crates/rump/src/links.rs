@@ -28,6 +28,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Status {
 /// Every name.
 pub(crate) fn names() -> impl Iterator<Item = String> {
     rumpnet_tools::names()
+        .chain(["nc"])
         .map(|tool| format!("rump.{tool}"))
         .chain(server::NAMES.iter().chain(bus::NAMES).map(|name| (*name).to_owned()))
 }

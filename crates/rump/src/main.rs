@@ -20,6 +20,7 @@ mod links;
 mod list;
 mod locate;
 mod manual;
+mod nc;
 mod output;
 mod server;
 

@@ -145,7 +145,8 @@ fn common_sections(name: &str) -> String {
 /// Whether a page is of something that looks for a server, or is one.
 fn asks_a_server(name: &str) -> bool {
     let tool = name.strip_prefix("rump-").unwrap_or(name);
-    matches!(name, "rump" | "rump-list" | "rump-server") || rumpnet_tools::names().any(|known| known == tool)
+    matches!(name, "rump" | "rump-list" | "rump-nc" | "rump-server")
+        || rumpnet_tools::names().any(|known| known == tool)
 }
 
 /// Where a server is found (docs/man).
@@ -164,7 +165,7 @@ const EXIT_STATUS: &str = r".SH EXIT STATUS
 
 fn determine_section(name: &str) -> &'static str {
     match name {
-        "rump" | "rump-demo" | "rump-list" | "rump-man" | "rump-completions" | "rump-links"
+        "rump" | "rump-demo" | "rump-list" | "rump-man" | "rump-completions" | "rump-links" | "rump-nc"
         | "rump_server" | "shmif_dumpbus" | "shmif_pcapin" => "1",
         _ => "8",
     }
