@@ -55,6 +55,28 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Errno> {
     }
 }
 
+/// Appends a value to a stream of bytes: its length in two bytes, big endian, and the value. EMSGSIZE if it is too long for that.
+pub fn append<T: Serialize>(stream: &mut Vec<u8>, value: &T) -> Result<(), Errno> {
+    let bytes = postcard::to_allocvec(value).map_err(|_| Errno::Inval)?;
+    let len = u16::try_from(bytes.len()).map_err(|_| Errno::MsgSize)?;
+    stream.extend_from_slice(&len.to_be_bytes());
+    stream.extend_from_slice(&bytes);
+    Ok(())
+}
+
+/// Takes the first value off a stream of bytes; none if it is not all there yet. EINVAL for nonsense.
+pub fn take_first<T: DeserializeOwned>(stream: &mut Vec<u8>) -> Result<Option<T>, Errno> {
+    let Some((len, rest)) = stream.split_first_chunk::<2>() else { return Ok(None) };
+    let len = usize::from(u16::from_be_bytes(*len));
+    let Some(bytes) = rest.get(..len) else { return Ok(None) };
+    let value = match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => value,
+        _ => return Err(Errno::Inval),
+    };
+    stream.drain(..2 + len);
+    Ok(Some(value))
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -69,6 +91,27 @@ mod tests {
     fn a_call_survives_the_wire() {
         let bytes = encode(&call()).expect("short");
         assert_eq!(decode::<Call>(&bytes), Ok(call()));
+    }
+
+    #[test]
+    fn values_of_a_stream_come_out_one_by_one_however_it_was_cut() {
+        let mut whole = Vec::new();
+        append(&mut whole, &call()).expect("short");
+        append(&mut whole, &7_u32).expect("short");
+        let mut stream = Vec::new();
+        let first = whole.len() - 3;
+        for (at, byte) in whole.iter().enumerate() {
+            stream.push(*byte);
+            let expected = (at + 1 == first).then(call);
+            if at < first {
+                assert_eq!(take_first::<Call>(&mut stream), Ok(expected), "{at}");
+            }
+        }
+        assert_eq!(take_first::<u32>(&mut stream), Ok(Some(7)));
+        assert_eq!((take_first::<u32>(&mut stream), stream.len()), (Ok(None), 0));
+        let mut nonsense = [0, 1, 0xff].to_vec();
+        assert_eq!(take_first::<Call>(&mut nonsense), Err(Errno::Inval));
+        assert_eq!(append(&mut stream, &"x".repeat(1 << 16)), Err(Errno::MsgSize));
     }
 
     #[test]

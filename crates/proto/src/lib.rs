@@ -13,6 +13,7 @@ pub mod counters;
 mod errno;
 mod group;
 mod interface;
+mod monitor;
 mod name;
 mod nearest;
 mod neighbor;
@@ -33,6 +34,7 @@ pub use interface::{
     AddressFlags, AddressReport, BusReport, Capabilities, InterfaceCounters, InterfaceFlags, InterfaceReport,
     LinkKind, LinkState, Media,
 };
+pub use monitor::{Change, LinkName, RouteEvent, RouteNews};
 pub use name::{CloneName, InterfaceName};
 pub use nearest::nearest;
 pub use neighbor::{NeighborReport, NeighborState};

@@ -226,6 +226,14 @@ pub enum Request {
         /// The capture.
         capture: u64,
     },
+    /// Begins to tell of changes of routes, neighbours, addresses and interfaces; a server writes them to the pipe that came with the request, one
+    /// [`crate::RouteNews`] after the other as [`crate::codec::append`] does. Answered with [`Reply::Monitor`].
+    MonitorOpen,
+    /// Ends a monitor. Answered with [`Reply::MonitorEnded`].
+    MonitorClose {
+        /// The monitor.
+        monitor: u64,
+    },
     /// The names of all variables of sysctl(7), sorted. Answered with [`Reply::Names`].
     SysctlNames,
     /// From now on all calls of this client are for a host of the lab that the server is.
@@ -495,6 +503,16 @@ pub enum Reply {
         /// Where to go on.
         next: Option<(u32, IpAddr)>,
     },
+    /// A monitor.
+    Monitor {
+        /// Its number.
+        monitor: u64,
+    },
+    /// A monitor has ended.
+    MonitorEnded {
+        /// Events that were lost because its reader was slow.
+        overruns: u64,
+    },
 }
 
 /// Who a kernel is.
@@ -579,6 +597,8 @@ pub enum Operation {
     Capture,
     /// A socket of another process.
     Socket,
+    /// A monitor of routes.
+    Monitor,
     /// The conversation with the server itself.
     Server,
 }
@@ -607,6 +627,7 @@ impl Operation {
             Self::Echo => "echo",
             Self::Capture => "capture",
             Self::Socket => "socket",
+            Self::Monitor => "route monitor",
             Self::Server => "rump client",
         }
     }

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     pin::pin,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rumpnet::{
@@ -21,8 +21,8 @@ use rumpnet_host::{
     readiness::{Interest, Poller},
     terminal::Keys,
 };
-use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request};
-use rumpnet_tools::{CaptureSummary, Closed, Console};
+use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request, RouteNews};
+use rumpnet_tools::{CaptureSummary, Closed, Console, Heard};
 
 use crate::{interrupt::Interrupt, output};
 
@@ -195,6 +195,24 @@ impl Console for Terminal {
 
     async fn capture(&self, options: CaptureOptions, path: &str) -> Result<CaptureSummary, ControlError> {
         self.copy(options, path)
+    }
+
+    async fn monitor(&self, mut each: impl FnMut(RouteNews) -> Heard) -> Result<u64, ControlError> {
+        let mut monitor = self.client()?.monitor()?;
+        while let Some(news) = monitor.next(self.interrupt.descriptor())? {
+            if each(news) == Heard::Enough {
+                break;
+            }
+        }
+        monitor.close()
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn since_1970(&self) -> Duration {
+        SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
     }
 
     fn absolute(&self, path: &str) -> Result<String, String> {

@@ -40,6 +40,9 @@ impl Kernel {
             Request::CaptureClose { capture } => {
                 self.close_waited(Request::CaptureClose { capture }, capture)
             }
+            Request::MonitorClose { monitor } => {
+                self.close_waited(Request::MonitorClose { monitor }, monitor)
+            }
             Request::SetLinkString { name, string } => {
                 self.set_link_string(&name, string.as_deref()).map(|()| Reply::Done)
             }

@@ -49,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) sockets: Wakers,
     pub(crate) echoes: Wakers<Key>,
     pub(crate) captures: Wakers<Key>,
+    pub(crate) monitors: Wakers<Key>,
     /// Who waits until all that was sent is delivered.
     pub(crate) drains: Vec<Waker>,
 }
@@ -91,6 +92,7 @@ impl Shared {
             sockets: Wakers::new(),
             echoes: Wakers::new(),
             captures: Wakers::new(),
+            monitors: Wakers::new(),
             drains: Vec::new(),
         };
         Arc::new_cyclic(|this| Self {
@@ -257,6 +259,7 @@ impl Core {
             }
             Event::Echo(key) => self.echoes.take_all(key, &mut outbox.wakers),
             Event::Capture(key) => self.captures.take_all(key, &mut outbox.wakers),
+            Event::Monitor(key) => self.monitors.take_all(key, &mut outbox.wakers),
             Event::Drained => outbox.wakers.append(&mut self.drains),
             Event::PortUp { port, up } => self.order(port, Order::Up(up), outbox),
             Event::PortMtu { port, mtu } => self.order(port, Order::Mtu(mtu), outbox),
@@ -277,11 +280,12 @@ impl Core {
         }
     }
 
-    /// Everybody who waits for a capture or an echo session that was closed.
+    /// Everybody who waits for a capture, a monitor or an echo session that was closed.
     pub(crate) fn take_waiting(&mut self, key: Key) -> Vec<Waker> {
         let mut wakers = Vec::new();
         self.echoes.take_all(key, &mut wakers);
         self.captures.take_all(key, &mut wakers);
+        self.monitors.take_all(key, &mut wakers);
         wakers
     }
 }

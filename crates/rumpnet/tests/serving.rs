@@ -2,6 +2,7 @@
 
 use std::{
     io::{PipeReader, Read, Write},
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
@@ -11,7 +12,10 @@ use std::{
 use rumpnet::{
     Config, Errno, Kernel,
     client::{Address, Client, PATIENCE},
-    proto::{CaptureOptions, EchoOptions, Reply, Request, codec},
+    proto::{
+        CaptureOptions, Change, EchoOptions, NextHop, Reply, Request, RouteAttributes, RouteEvent, RouteNews,
+        codec,
+    },
     server::{Limits, Listener, Server},
     wire::pcapng::{self, Block},
 };
@@ -139,6 +143,78 @@ fn what_another_client_opened_is_out_of_reach() {
     }
     capture.close().expect("it is still open");
     assert_eq!(errno(one.call(Request::CaptureOpen(LO()))), Some(Errno::BadF), "without a pipe");
+}
+
+fn route_to(last: u8) -> Request {
+    let via = NextHop::Interface("lo0".into());
+    let destination = ([192, 0, 2, last].into(), 32);
+    Request::AddRoute { destination, via, attributes: RouteAttributes::default() }
+}
+
+fn destination(news: &RouteNews) -> Option<IpAddr> {
+    match &news.event {
+        RouteEvent::Route { change: Change::Added, route, .. } => Some(route.destination.0),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_monitor_tells_its_client_what_others_change() {
+    let served = Served::new(Limits::default());
+    let (client, other) = (served.client(), served.client());
+    let mut monitor = client.monitor().expect("room");
+    for last in 1..=3 {
+        other.call(route_to(last)).expect("a good route");
+        let news = monitor.next(None).expect("the server is there").expect("it goes on");
+        assert_eq!(destination(&news), Some([192, 0, 2, last].into()));
+    }
+    let (interrupt, mut interrupter) = std::io::pipe().expect("a pipe");
+    interrupter.write_all(b"x").expect("room");
+    assert_eq!(monitor.next(Some(interrupt.as_fd())), Ok(None));
+    assert_eq!(monitor.close(), Ok(0));
+    assert_eq!(errno(client.call(Request::MonitorOpen)), Some(Errno::BadF), "without a pipe");
+    for number in 0..100 {
+        assert_eq!(errno(other.call(Request::MonitorClose { monitor: number })), Some(Errno::BadF));
+    }
+}
+
+#[test]
+fn captures_and_monitors_of_a_client_are_counted_together_and_end_with_it() {
+    let served = Served::new(Limits { captures: 2, ..Limits::default() });
+    let client = served.client();
+    let (_capture, _monitor) = (client.capture(LO()).expect("room"), client.monitor().expect("room"));
+    assert_eq!(errno(client.monitor().map(|_| Reply::Done)), Some(Errno::MFile));
+    assert_eq!(errno(client.capture(LO()).map(|_| Reply::Done)), Some(Errno::MFile));
+    drop((_capture, _monitor));
+    drop(client);
+    // Sixty-four monitors are all that a kernel has: those of clients that have gone leave room.
+    for _ in 0..70 {
+        let client = served.client();
+        let monitor = loop {
+            match client.monitor() {
+                Ok(monitor) => break monitor,
+                Err(error) => assert_eq!(error.errno, Errno::MFile, "its thread has still to end"),
+            }
+        };
+        drop(monitor);
+    }
+}
+
+#[test]
+fn a_monitor_in_process_waits_for_what_happens_and_ends_when_it_is_closed() {
+    let kernel = rumpnet::Kernel::builder().boot().expect("boots");
+    let mut monitor = kernel.open_monitor().expect("room");
+    assert_eq!(monitor.next(Some(Duration::from_millis(1))), Some(Vec::new()));
+    let other = kernel.clone();
+    let adder = std::thread::spawn(move || other.control(route_to(9)));
+    let news = monitor.next(None).expect("it goes on");
+    assert_eq!(news.iter().find_map(destination), Some([192, 0, 2, 9].into()));
+    adder.join().expect("it ends").expect("a good route");
+    let (number, other) = (monitor.id(), kernel.clone());
+    let closer = std::thread::spawn(move || other.control(Request::MonitorClose { monitor: number }));
+    assert_eq!(monitor.next(None), None);
+    assert_eq!(closer.join().expect("it ends"), Ok(Reply::MonitorEnded { overruns: 0 }));
+    assert_eq!(kernel.open_monitor().expect("room").close(), Ok(0));
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) enum Wait {
     Echo(u64),
     /// A capture's packets.
     Capture(u64),
+    /// A monitor's events.
+    Monitor(u64),
 }
 
 /// One host.
@@ -301,6 +303,7 @@ impl Core {
             }
             News::Echo(echo) => self.wake_waiting(host, Wait::Echo(echo.into())),
             News::Capture(capture) => self.wake_waiting(host, Wait::Capture(capture.into())),
+            News::Monitor(monitor) => self.wake_waiting(host, Wait::Monitor(monitor.into())),
             News::PortUp { port, up } => self.on_port_up(host, port, up),
             // A cable's MTU is its own.
             News::PortMtu { .. } | News::Drained => {}

@@ -12,10 +12,10 @@ use std::{
 };
 
 use rumpnet_proto::{
-    CaptureOptions, ControlError, Errno, InterfaceReport, LinkKind, Operation, Reply, Request,
+    CaptureOptions, ControlError, Errno, InterfaceReport, LinkKind, Operation, Reply, Request, RouteNews,
 };
 use rumpnet_stack::{Captured, Direction, slab::Key, time::Instant};
-use rumpnet_tools::{CaptureSummary, Closed, Console};
+use rumpnet_tools::{CaptureSummary, Closed, Console, Heard};
 use rumpnet_wire::pcapng;
 
 use crate::{Host, JoinHandle, core::Wait, shared::since_start, task::Sleep, trace::Mark};
@@ -208,6 +208,37 @@ impl Console for Terminal {
             })?;
         }
         Ok(CaptureSummary { captured, overruns })
+    }
+
+    async fn monitor(&self, mut each: impl FnMut(RouteNews) -> Heard) -> Result<u64, ControlError> {
+        let Reply::Monitor { monitor } = self.host.control(Request::MonitorOpen)? else {
+            unreachable!("an opened monitor is answered with its number")
+        };
+        'more: loop {
+            let news = self.wait_for(Wait::Monitor(monitor), Instant::MAX, || {
+                let mut news = Vec::new();
+                self.host.stack(|stack, _| stack.monitor_read(Key::from(monitor), &mut news));
+                Some(news).filter(|news| !news.is_empty())
+            });
+            let Some(news) = news.await else { break };
+            for news in news {
+                if each(news) == Heard::Enough {
+                    break 'more;
+                }
+            }
+        }
+        match self.host.control(Request::MonitorClose { monitor })? {
+            Reply::MonitorEnded { overruns } => Ok(overruns),
+            _ => unreachable!("a closed monitor is answered with its count"),
+        }
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(path).map_err(|error| error.to_string())
+    }
+
+    fn since_1970(&self) -> Duration {
+        since_start(self.host.shared.now())
     }
 
     async fn sleep(&self, span: Duration) {

@@ -72,6 +72,8 @@ pub struct Config {
     pub capture_queue: u32,
     /// Bytes that a capture holds until its reader takes them; they are of [`Self::memory`].
     pub capture_bytes: u32,
+    /// Events that a monitor of routes holds until its reader takes them.
+    pub monitor_queue: u32,
     /// Default time to live (net.inet.ip.ttl).
     pub ttl: u8,
     /// Probes of conflict detection; 0 does without (net.inet.ip.dad_count).
@@ -166,6 +168,7 @@ impl Config {
             captures: 16,
             capture_queue: 64,
             capture_bytes: 256 * 1024,
+            monitor_queue: 64,
             ..Self::server()
         }
     }
@@ -224,6 +227,7 @@ impl Config {
             captures: 64,
             capture_queue: 4096,
             capture_bytes: 16 * 1024 * 1024,
+            monitor_queue: 4096,
             ttl: 64,
             dad_count: 3,
             dad_optimistic: true,
@@ -309,6 +313,7 @@ impl fmt::Display for Config {
             "captures {}, each {} packets, {} bytes",
             self.captures, self.capture_queue, self.capture_bytes
         )?;
+        writeln!(f, "monitors {} events", self.monitor_queue)?;
         write!(f, "{} bytes for one port, all sockets and all shared queues", self.bytes())
     }
 }

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::{fmt, net::IpAddr};
 
-use rumpnet_proto::{Counter, DropReason, InterfaceCounters};
+use rumpnet_proto::{Counter, DropReason, Errno, InterfaceCounters, RouteEvent};
 use rumpnet_wire::ethernet;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     endpoint::Endpoint,
     foreign::Foreign,
     memory::{Memory, MemoryLimits},
+    monitor::Monitors,
     protocols::RawProtocols,
     random::Random,
     slab::Key,
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) statistics: Statistics,
     pub(crate) timers: Wheel<Timer>,
     pub(crate) captures: Captures,
+    pub(crate) monitors: Monitors,
     pub(crate) foreign: Foreign,
     pub(crate) raw: RawProtocols,
     pub(crate) events: VecDeque<Event>,
@@ -71,6 +73,8 @@ pub enum Event {
     Echo(Key),
     /// A capture has something to read, once until it is read.
     Capture(Key),
+    /// A monitor has something to read, once until it is read.
+    Monitor(Key),
     /// An interface with a port went up or down by the user's will; the far end's carrier shall follow.
     PortUp {
         /// The port.
@@ -216,6 +220,7 @@ impl Context {
             foreign: Foreign::default(),
             raw: RawProtocols::new(),
             captures: Captures::new(&config),
+            monitors: Monitors::new(config.monitor_queue, now),
             config,
             random,
             statistics: Statistics::new(),
@@ -304,6 +309,21 @@ impl Context {
         let shown = captures.take(passing, slices, events, (memory, &config.memory));
         self.add(Counter::CaptureOverruns, shown.overruns);
         self.add(Counter::MemoryPressure, shown.pressure.into());
+    }
+
+    /// Tells who monitors routes, if anybody does.
+    #[inline]
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> RouteEvent) {
+        if self.monitors.are_open() {
+            self.monitors.tell(self.now, &event(), &mut self.events);
+        }
+    }
+
+    /// Tells them of a packet for which there is no route.
+    pub(crate) fn tell_of_miss(&mut self, destination: IpAddr, errno: Errno) {
+        if matches!(errno, Errno::HostUnreach | Errno::NetUnreach) {
+            self.tell(|| RouteEvent::Miss { destination, link: None });
+        }
     }
 
     pub(crate) fn notice(&mut self, notice: Notice) {

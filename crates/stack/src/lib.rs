@@ -24,8 +24,10 @@ mod endpoint;
 mod foreign;
 mod inet;
 mod intake;
+mod journal;
 mod link;
 mod memory;
+mod monitor;
 mod numbers;
 mod packet;
 mod protocols;
@@ -36,11 +38,16 @@ mod socket;
 pub mod time;
 pub mod timer;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 use core::net::SocketAddr;
 
 use bytes::Bytes;
-use rumpnet_proto::{ControlError, Counter, DropReason, EchoReply, Errno, Reply, Request};
+use rumpnet_proto::{
+    ControlError, Counter, DropReason, EchoReply, Errno, InterfaceName, Reply, Request, RouteNews,
+};
 
 pub use capture::{Captured, Direction};
 pub use config::{Config, EcnMode, ReversePath};
@@ -81,6 +88,8 @@ pub struct Stack {
     sockets: Sockets,
     /// Interfaces of which something is being forgotten, a slice a call.
     forgetting: VecDeque<u32>,
+    /// The names of those that are gone.
+    departed: BTreeMap<u32, InterfaceName>,
 }
 
 impl Stack {
@@ -98,6 +107,7 @@ impl Stack {
             tcp,
             sockets,
             forgetting: VecDeque::new(),
+            departed: BTreeMap::new(),
         };
         stack.configure_loopback();
         stack
@@ -255,6 +265,10 @@ impl Stack {
             Self::deliver(cx, link, inet, tcp, sockets, delivery, &mut packet);
         }
         inet.rearm(cx);
+        if self.cx.monitors.are_open() {
+            self.tell_changes();
+        }
+        let Self { cx, tcp, sockets, .. } = self;
         while let Some(charge) = cx.released.pop() {
             sockets.on_sent(charge);
         }
@@ -619,6 +633,11 @@ impl Stack {
     /// Takes what has come back on an echo session, without waiting.
     pub fn echo_receive(&mut self, echo: Key) -> Result<Vec<EchoReply>, Errno> {
         self.sockets.echo.receive(echo)
+    }
+
+    /// Moves what has happened to routes and addresses to `out`; false once the monitor is closed.
+    pub fn monitor_read(&mut self, monitor: Key, out: &mut Vec<RouteNews>) -> bool {
+        self.cx.monitors.read(monitor, out)
     }
 
     /// Moves captured packets to `out`; false once the capture is complete or closed.

@@ -5,11 +5,20 @@
 
 use core::{future::Future, time::Duration};
 
-use rumpnet_proto::{CaptureOptions, ControlError, Reply, Request};
+use rumpnet_proto::{CaptureOptions, ControlError, Errno, Operation, Reply, Request, RouteNews};
 
 /// The reader of a tool's output is gone; a tool that meets this ends without a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
+
+/// What a listener says of news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// He wants to hear more.
+    More,
+    /// He has heard enough.
+    Enough,
+}
 
 /// What a capture came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +41,25 @@ pub trait Console {
         options: CaptureOptions,
         path: &str,
     ) -> impl Future<Output = Result<CaptureSummary, ControlError>>;
+
+    /// Tells what happens to routes, neighbours, addresses and interfaces, as it happens, until `each` has heard enough, the kernel ends or the
+    /// user interrupts. How much was lost, because it was not heard fast enough; EOPNOTSUPP where nobody can wait.
+    fn monitor(
+        &self,
+        _each: impl FnMut(RouteNews) -> Heard,
+    ) -> impl Future<Output = Result<u64, ControlError>> {
+        core::future::ready(Err(ControlError::new(Operation::Monitor, "", Errno::OpNotSupp)))
+    }
+
+    /// The text of a file, or why there is none.
+    fn read(&self, _path: &str) -> Result<String, String> {
+        Err("there are no files here".into())
+    }
+
+    /// The time by the calendar, as the span since 1970.
+    fn since_1970(&self) -> Duration {
+        self.now()
+    }
 
     /// A path from the root, of one that is meant where the tool runs; or why there is none.
     fn absolute(&self, path: &str) -> Result<String, String> {

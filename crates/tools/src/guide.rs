@@ -41,6 +41,18 @@ pub(crate) fn assert_documented(report: &Value, key: &str) {
     assert_eq!(printed, documented);
 }
 
+/// Fails unless a line of a report has the members of the example line of the same event, neither more nor less.
+#[track_caller]
+pub(crate) fn assert_line_documented(line: &Value) {
+    let block = GUIDE.split("```jsonl\n").nth(1).and_then(|rest| rest.split("```").next()).expect("lines");
+    let mut examples = block.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let example = examples.find(|example| example["event"] == line["event"]).expect("an example");
+    let (mut printed, mut documented) = (BTreeSet::new(), BTreeSet::new());
+    members(line, "", &mut printed);
+    members(&example, "", &mut documented);
+    assert_eq!(printed, documented);
+}
+
 #[test]
 fn every_example_is_json_of_the_present_version() {
     let examples = examples();

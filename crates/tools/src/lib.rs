@@ -8,6 +8,7 @@
 mod arp;
 pub mod captures;
 mod console;
+mod date;
 mod definition;
 mod dmesg;
 mod failure;
@@ -36,7 +37,7 @@ mod scripted;
 
 use clap::Command;
 
-pub use console::{CaptureSummary, Closed, Console};
+pub use console::{CaptureSummary, Closed, Console, Heard};
 use task::Task;
 
 /// The exit status of a tool: 0 is success.

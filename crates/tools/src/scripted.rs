@@ -7,16 +7,16 @@ use core::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rumpnet_proto::{
     AddressFlags, AddressReport, Capabilities, CaptureOptions, ControlError, InterfaceCounters,
-    InterfaceFlags, InterfaceReport, LinkKind, LinkState, Reply, Request,
+    InterfaceFlags, InterfaceReport, LinkKind, LinkState, Reply, Request, RouteNews,
 };
 
 use crate::{
     Status,
-    console::{CaptureSummary, Closed, Console},
+    console::{CaptureSummary, Closed, Console, Heard},
 };
 
 type Answer = Result<Reply, ControlError>;
@@ -27,8 +27,11 @@ type Captured = Result<CaptureSummary, ControlError>;
 pub(crate) struct Script {
     calls: RefCell<VecDeque<(Request, Answer)>>,
     captures: RefCell<VecDeque<(CaptureOptions, String, Captured)>>,
+    news: RefCell<VecDeque<RouteNews>>,
     out: RefCell<String>,
     err: RefCell<String>,
+    /// Files by their paths.
+    pub(crate) files: RefCell<BTreeMap<String, String>>,
     now: Cell<Duration>,
     /// When the user interrupts.
     pub(crate) interrupted_at: Cell<Option<Duration>>,
@@ -71,6 +74,11 @@ impl Script {
         self.captures.borrow_mut().push_back((options, path.into(), summary));
     }
 
+    /// What a monitor hears, after which the kernel ends.
+    pub(crate) fn expect_news(&self, news: impl IntoIterator<Item = RouteNews>) {
+        self.news.borrow_mut().extend(news);
+    }
+
     /// Runs a tool that exists, to the end of the script.
     #[track_caller]
     pub(crate) fn said(&self, words: &[&str]) -> Said {
@@ -110,6 +118,19 @@ impl Console for Script {
         let (expected, to, summary) = next.unwrap_or_else(|| panic!("not in the script: {options:?}"));
         assert_eq!((options, path), (expected, to.as_str()));
         summary
+    }
+
+    async fn monitor(&self, mut each: impl FnMut(RouteNews) -> Heard) -> Result<u64, ControlError> {
+        while let Some(news) = self.news.borrow_mut().pop_front() {
+            if each(news) == Heard::Enough {
+                break;
+            }
+        }
+        Ok(0)
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        self.files.borrow().get(path).cloned().ok_or_else(|| "No such file or directory".into())
     }
 
     async fn sleep(&self, span: Duration) {

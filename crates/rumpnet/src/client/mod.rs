@@ -8,6 +8,7 @@
 
 mod address;
 mod capture;
+mod monitor;
 mod wait;
 
 use std::{
@@ -29,6 +30,7 @@ use rumpnet_proto::{
 
 pub use address::{Address, AddressError};
 pub use capture::RemoteCapture;
+pub use monitor::RemoteMonitor;
 pub(crate) use wait::deadline_after;
 use wait::{Waited, left, wait_readable};
 

@@ -8,11 +8,11 @@
 //! *Not* here: what requests mean ([`crate::Kernel::control`]), how messages are encoded (`rumpnet_proto::codec`), and how the socket
 //! is taken (`rumpnet_host::unix`).
 
-mod capture;
 mod lab;
 mod owned;
 mod session;
 mod sockets;
+mod stream;
 mod watch;
 
 use std::{
@@ -45,7 +45,7 @@ pub struct Limits {
     pub waiting_calls: usize,
     /// Echo sessions of one client; a further one is refused with EMFILE.
     pub echo_sessions: usize,
-    /// Captures of one client, and as many again that are closed and not read yet; a further one is refused with EMFILE.
+    /// Captures and monitors of one client, and as many again that are closed and not read yet; a further one is refused with EMFILE.
     pub captures: usize,
     /// Sockets of one client; a further one is refused with EMFILE, and a connection waits for one to be closed.
     pub sockets: usize,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::capture::Stream;
+use super::stream::{Id, Stream};
 
 /// What one client has opened.
 #[derive(Default)]
@@ -14,16 +14,16 @@ pub(super) struct Owned {
     pub(super) gone: bool,
     /// Echo sessions, by the kernel's numbers.
     pub(super) echo_sessions: BTreeSet<u64>,
-    /// Captures, by the kernel's numbers; complete ones stay until their client has asked for their counts.
-    pub(super) streams: BTreeMap<u64, Arc<Stream>>,
-    /// Captures that have been closed and are still on their way to a slow reader; each has its thread.
-    parting: BTreeMap<u64, Arc<Stream>>,
+    /// Captures and monitors; complete ones stay until their client has asked for their counts.
+    pub(super) streams: BTreeMap<Id, Arc<Stream>>,
+    /// Those that have been closed and are still on their way to a slow reader; each has its thread.
+    parting: BTreeMap<Id, Arc<Stream>>,
     /// Calls that wait in the kernel on threads of their own.
     pub(super) waiting_calls: usize,
 }
 
 impl Owned {
-    /// Keeps a capture for its client; false if the client has gone.
+    /// Keeps a stream for its client; false if the client has gone.
     pub(super) fn adopt(&mut self, stream: &Arc<Stream>) -> bool {
         if !self.gone {
             self.streams.insert(stream.id(), Arc::clone(stream));
@@ -31,23 +31,23 @@ impl Owned {
         !self.gone
     }
 
-    /// Whether a further capture may be opened, if so many may be open. As many again may be on their way to slow readers.
-    pub(super) fn may_capture(&self, limit: usize) -> bool {
+    /// Whether a further stream may be opened, if so many may be open. As many again may be on their way to slow readers.
+    pub(super) fn may_stream(&self, limit: usize) -> bool {
         self.streams.len() < limit && self.streams.len() + self.parting.len() < 2 * limit
     }
 
-    /// Gives up a capture's number. What is not written yet goes on being written.
-    pub(super) fn part_with(&mut self, capture: u64) -> Option<Arc<Stream>> {
-        let stream = self.streams.remove(&capture)?;
+    /// Gives up a stream's number. What is not written yet goes on being written.
+    pub(super) fn part_with(&mut self, id: Id) -> Option<Arc<Stream>> {
+        let stream = self.streams.remove(&id)?;
         if !stream.is_written() {
-            self.parting.insert(capture, Arc::clone(&stream));
+            self.parting.insert(id, Arc::clone(&stream));
         }
         Some(stream)
     }
 
-    /// A capture's thread has ended; its client may still ask for its counts.
-    pub(super) fn on_written(&mut self, capture: u64) {
-        self.parting.remove(&capture);
+    /// A stream's thread has ended; its client may still ask for its counts.
+    pub(super) fn on_written(&mut self, id: Id) {
+        self.parting.remove(&id);
     }
 
     /// Takes all of it; whatever is opened from now on must be closed by who opened it.

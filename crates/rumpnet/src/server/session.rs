@@ -14,7 +14,13 @@ use rumpnet_proto::{
     codec::{self, Answer, Call, MAX_MESSAGE},
 };
 
-use super::{Limits, Shared, capture::Stream, owned::Owned, sockets, spawn, watch::Watched};
+use super::{
+    Limits, Shared,
+    owned::Owned,
+    sockets, spawn,
+    stream::{Captured, Id, Source, Stream},
+    watch::Watched,
+};
 use crate::{
     Kernel,
     client::{NO_CALL, deadline_after},
@@ -107,8 +113,10 @@ impl Session {
                 return self.receive_echo(shared, id, echo, timeout_ns);
             }
             Request::EchoClose { echo } => self.close_echo(shared, echo),
-            Request::CaptureOpen(options) => self.open_capture(shared, options, descriptors),
+            Request::CaptureOpen(options) => self.open_capture(shared, &options, descriptors),
             Request::CaptureClose { capture } => self.close_capture(capture),
+            Request::MonitorOpen => self.open_monitor(shared, descriptors),
+            Request::MonitorClose { monitor } => self.close_monitor(monitor),
             Request::Enter { host } => self.enter(shared, &host),
             Request::Hosts { after } => shared.hosts(after.as_deref()),
             request => self.kernel(shared).control(request),
@@ -249,33 +257,58 @@ impl Session {
     }
 }
 
-/// Captures.
+/// Captures and monitors.
 impl Session {
     fn open_capture(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
-        options: CaptureOptions,
+        options: &CaptureOptions,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Reply> {
+        let id = self
+            .open_stream(shared, Operation::Capture, descriptors, |kernel| Captured::open(kernel, options))?;
+        let (Id::Capture(capture) | Id::Monitor(capture)) = id;
+        Ok(Reply::Capture { capture })
+    }
+
+    fn open_monitor(self: &Arc<Self>, shared: &Arc<Shared>, descriptors: Vec<OwnedFd>) -> Result<Reply> {
+        let id = self.open_stream(shared, Operation::Monitor, descriptors, |kernel| {
+            let monitor = kernel.open_monitor()?;
+            Ok((Id::Monitor(monitor.id()), monitor))
+        })?;
+        let (Id::Capture(monitor) | Id::Monitor(monitor)) = id;
+        Ok(Reply::Monitor { monitor })
+    }
+
+    fn open_stream<S: Source>(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        operation: Operation,
+        descriptors: Vec<OwnedFd>,
+        open: impl FnOnce(&Kernel) -> Result<(Id, S)>,
+    ) -> Result<Id> {
         let Some(pipe) = descriptors.into_iter().next() else {
-            return refuse(Operation::Capture, Errno::BadF);
+            return refuse(operation, Errno::BadF);
         };
-        if !self.owned().may_capture(shared.limits.captures) {
-            return refuse(Operation::Capture, Errno::MFile);
+        if !self.owned().may_stream(shared.limits.captures) {
+            return refuse(operation, Errno::MFile);
         }
-        let (stream, capture) = Stream::open(self.kernel(shared), options)?;
+        let kernel = self.kernel(shared);
+        let (id, source) = open(kernel)?;
+        // What cannot be waited for is closed with its source.
+        let Ok(stream) = Stream::new(kernel, id) else { return refuse(operation, Errno::MFile) };
         let stream = Arc::new(stream);
         if !self.owned().adopt(&stream) {
             // The client went while it was opened.
             stream.cancel();
-            return refuse(Operation::Capture, Errno::ConnReset);
+            return refuse(operation, Errno::ConnReset);
         }
         let (its, server, session) = (Arc::clone(&stream), Arc::clone(shared), Arc::downgrade(self));
-        let started = spawn("rump-capture", move || {
+        let started = spawn("rump-stream", move || {
             let pipe = Arc::new(pipe);
-            let watched = Watched::Capture(session.clone(), Arc::downgrade(&its), Arc::downgrade(&pipe));
+            let watched = Watched::Stream(session.clone(), Arc::downgrade(&its), Arc::downgrade(&pipe));
             let token = server.watch(&*pipe, watched);
-            its.run(capture, &pipe);
+            its.run(source, &pipe);
             server.forget_watched(&*pipe, token);
             if let Some(session) = session.upgrade() {
                 session.owned().on_written(its.id());
@@ -283,23 +316,30 @@ impl Session {
         });
         if started.is_err() {
             self.on_reader_gone(&stream);
-            return refuse(Operation::Capture, Errno::Again);
+            return refuse(operation, Errno::Again);
         }
-        Ok(Reply::Capture { capture: stream.id() })
+        Ok(stream.id())
     }
 
     fn close_capture(&self, capture: u64) -> Result<Reply> {
-        let Some(stream) = self.owned().part_with(capture) else {
-            return refuse(Operation::Capture, Errno::BadF);
-        };
-        let (captured, overruns) = stream.finish();
+        let (captured, overruns) = self.close_stream(Operation::Capture, Id::Capture(capture))?;
         Ok(Reply::CaptureEnded { captured, overruns })
+    }
+
+    fn close_monitor(&self, monitor: u64) -> Result<Reply> {
+        let (_, overruns) = self.close_stream(Operation::Monitor, Id::Monitor(monitor))?;
+        Ok(Reply::MonitorEnded { overruns })
+    }
+
+    fn close_stream(&self, operation: Operation, id: Id) -> Result<(u64, u64)> {
+        let stream = self.owned().part_with(id);
+        stream.map_or_else(|| refuse(operation, Errno::BadF), |stream| Ok(stream.finish()))
     }
 }
 
 /// Going.
 impl Session {
-    /// Whoever read a capture has gone.
+    /// Whoever read a stream has gone.
     pub(super) fn on_reader_gone(&self, stream: &Stream) {
         self.owned().streams.remove(&stream.id());
         stream.cancel();

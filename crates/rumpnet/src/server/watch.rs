@@ -1,4 +1,4 @@
-//! The thread that takes connections, and notices who goes: clients, and readers of captures.
+//! The thread that takes connections, and notices who goes: clients, and readers of streams.
 //!
 //! It waits for everything at once and never for one of them.
 
@@ -12,7 +12,7 @@ use std::{
 use rumpnet_host::{machine, readiness::Interest, unix::Connection};
 use rumpnet_proto::Errno;
 
-use super::{Limits, Listener, Shared, capture::Stream, session::Session, spawn};
+use super::{Limits, Listener, Shared, session::Session, spawn, stream::Stream};
 
 /// The token that is no client's and no capture's.
 pub(super) const LISTENER: u64 = 0;
@@ -23,7 +23,7 @@ const ENDS: Interest = Interest { readable: false, writable: false };
 #[derive(Clone)]
 pub(super) enum Watched {
     Client(Weak<Session>),
-    Capture(Weak<Session>, Weak<Stream>, Weak<OwnedFd>),
+    Stream(Weak<Session>, Weak<Stream>, Weak<OwnedFd>),
 }
 
 /// Serves until the server stops.
@@ -78,7 +78,7 @@ impl Shared {
                 self.look_away(session.as_fd());
                 session.close_all(self);
             }
-            Watched::Capture(session, stream, pipe) => {
+            Watched::Stream(session, stream, pipe) => {
                 pipe.upgrade().iter().for_each(|pipe| self.look_away(pipe.as_fd()));
                 if let (Some(session), Some(stream)) = (session.upgrade(), stream.upgrade()) {
                     session.on_reader_gone(&stream);

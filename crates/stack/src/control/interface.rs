@@ -5,7 +5,8 @@ use alloc::{string::String, vec::Vec};
 use hashbrown::HashMap;
 use rumpnet_proto::{
     AddressFlags, Capabilities, CloneName, ControlError, DropReason, Errno, InterfaceCounters,
-    InterfaceFlags, InterfaceName, InterfaceReport, LinkKind, LinkState, Operation, Reply,
+    InterfaceFlags, InterfaceName, InterfaceReport, LinkKind, LinkName, LinkState, Operation, Reply,
+    RouteEvent,
 };
 use rumpnet_wire::ethernet;
 
@@ -97,9 +98,11 @@ impl Stack {
         self.cx.statistics.open_interface(interface.index);
         let notice = Notice::Created { interface: interface.name, link_address: interface.link_address };
         let index = interface.index;
+        let link = LinkName { name: interface.name, index };
         self.link.interfaces.insert(interface);
         self.inet.join_all_hosts(&mut self.cx, &mut self.link, index);
         self.cx.notice(notice);
+        self.cx.tell(|| RouteEvent::Arrival { link });
     }
 
     /// `lo0`, which every kernel is born with.
@@ -161,6 +164,9 @@ impl Stack {
         self.cx.captures.on_interface_gone(index, &mut self.cx.events);
         if let Some(interface) = self.link.interfaces.remove(index) {
             self.cx.notice(Notice::Destroyed { interface: interface.name });
+            self.departed.insert(index, interface.name);
+            let link = LinkName { name: interface.name, index };
+            self.cx.tell(|| RouteEvent::Departure { link });
         }
         self.cx.statistics.close_interface(index);
         Ok(port)
@@ -234,7 +240,7 @@ impl Stack {
             return Err(Errno::Inval);
         }
         let interface = self.link.interfaces.by_name_mut(name)?;
-        let was_up = interface.is_up();
+        let (before, was_up) = (interface.flags, interface.is_up());
         if set.contains(InterfaceFlags::UP) {
             interface.may_come_up()?;
         }
@@ -242,6 +248,8 @@ impl Stack {
         let (index, is_up) = (interface.index, interface.is_up());
         if was_up != is_up {
             self.set_up(index, is_up);
+        } else if before != interface.flags {
+            self.tell_of_link(index);
         }
         Ok(())
     }
@@ -254,6 +262,7 @@ impl Stack {
             self.cx.events.push_back(Event::PortUp { port, up });
         }
         let link_up = interface.link_state != LinkState::Down;
+        self.tell_of_link(index);
         self.follow_link(index, up && link_up);
     }
 
@@ -296,6 +305,7 @@ impl Stack {
         }
         let (name, up) = (interface.name, interface.is_up());
         self.cx.notice(Notice::LinkState { interface: name, state });
+        self.tell_of_link(index);
         if up && (before == LinkState::Down) != (state == LinkState::Down) {
             self.follow_link(index, state != LinkState::Down);
         }
@@ -435,6 +445,9 @@ impl Stack {
             }
             let Some(packets) = self.inet.neighbors.remove_next_of(index) else {
                 self.forgetting.pop_front();
+                // While its name is still known.
+                self.tell_changes();
+                self.departed.remove(&index);
                 self.link.interfaces.release(index);
                 return;
             };

@@ -7,6 +7,7 @@ mod bus;
 mod group;
 mod interface;
 mod membership;
+mod monitor;
 mod neighbor;
 mod route;
 mod socket;
@@ -106,6 +107,8 @@ impl Stack {
             }
             Request::CaptureOpen(options) => self.open_capture(&options),
             Request::CaptureClose { capture } => self.close_capture(capture),
+            Request::MonitorOpen => self.open_monitor(),
+            Request::MonitorClose { monitor } => self.close_monitor(monitor),
         }
     }
 

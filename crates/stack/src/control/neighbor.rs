@@ -30,7 +30,7 @@ impl Stack {
         Reply::Neighbors { neighbors, next: next.filter(|_| more) }
     }
 
-    fn neighbor_report(
+    pub(super) fn neighbor_report(
         &self,
         interface: rumpnet_proto::InterfaceName,
         address: IpAddr,

@@ -138,16 +138,8 @@ impl Stack {
     }
 
     fn route_report(&self, destination: (IpAddr, u8), route: &Route, hop: Hop) -> Option<RouteReport> {
-        Some(RouteReport {
-            destination,
-            gateway: hop.gateway,
-            interface: self.link.interfaces.by_index(hop.interface)?.name,
-            kind: route.kind,
-            origin: route.origin,
-            mtu: route.mtu,
-            hop_count: route.hop_count,
-            expires: route.expires.map(|at| (at - self.cx.now).as_secs() as u32),
-        })
+        let interface = self.link.interfaces.by_index(hop.interface)?.name;
+        Some(route.report(destination, hop, interface, self.cx.now))
     }
 }
 

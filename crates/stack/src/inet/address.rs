@@ -4,10 +4,11 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr};
 
 use hashbrown::HashMap;
-use rumpnet_proto::{AddressChange, AddressFlags, AddressReport, Errno};
+use rumpnet_proto::{AddressChange, AddressFlags, AddressReport, Change, Errno};
 use rumpnet_wire::ip::Cidr;
 
 use crate::{
+    journal::Journal,
     random::{Random, TableHasher},
     time::Instant,
     timer::TimerId,
@@ -30,6 +31,8 @@ pub(crate) struct InterfaceAddress {
     pub(crate) timer: Option<TimerId>,
     /// Whether it stands in the set of our addresses.
     pub(crate) counted: bool,
+    /// The flags that monitors know of.
+    told: AddressFlags,
 }
 
 /// Where an address stands among those of its interface; the first is the primary one.
@@ -61,7 +64,11 @@ pub(crate) struct Addresses {
     broadcast_bits: u64,
     count: u32,
     limit: u32,
+    pub(crate) journal: Journal<AddressNote>,
 }
+
+/// What has become of an address of an interface.
+pub(crate) type AddressNote = (Change, u32, AddressReport);
 
 impl InterfaceAddress {
     /// The address that a request describes; EINVAL if its parts contradict each other.
@@ -86,6 +93,7 @@ impl InterfaceAddress {
             defended: None,
             timer: None,
             counted: false,
+            told: AddressFlags::empty(),
         })
     }
 
@@ -139,6 +147,7 @@ impl Addresses {
             broadcast_bits: 0,
             count: 0,
             limit,
+            journal: Journal::new(),
         }
     }
 
@@ -188,6 +197,7 @@ impl Addresses {
         };
         self.places.insert((entry.address, interface), place);
         *self.networks.entry((entry.network(), interface)).or_insert(0) += 1;
+        self.journal.note(|| (Change::Added, interface, entry.report()));
         self.entries.insert((interface, place), entry);
         Ok(())
     }
@@ -206,15 +216,31 @@ impl Addresses {
         if let Some(broadcast) = entry.broadcast {
             release(&mut self.broadcasts, broadcast);
         }
+        self.journal.note(|| (Change::Deleted, interface, entry.report()));
         Some(entry)
     }
 
     /// Keeps the set of our addresses in step with the state of one.
     pub(crate) fn follow(&mut self, interface: u32, address: IpAddr, optimistic: bool) {
         let Some(entry) = self.find_mut(interface, address) else { return };
+        let report =
+            (core::mem::replace(&mut entry.told, entry.flags) != entry.flags).then(|| entry.report());
         let usable = entry.is_usable(optimistic);
         if core::mem::replace(&mut entry.counted, usable) != usable {
             self.set_ours(address, usable);
+        }
+        report.into_iter().for_each(|report| self.note_flags(interface, report));
+    }
+
+    /// Flags that change while an address is being added are a part of that.
+    fn note_flags(&mut self, interface: u32, report: AddressReport) {
+        match self.journal.last_mut() {
+            Some((Change::Added | Change::Changed, index, last))
+                if (*index, last.address) == (interface, report.address) =>
+            {
+                *last = report;
+            }
+            _ => self.journal.note(|| (Change::Changed, interface, report)),
         }
     }
 

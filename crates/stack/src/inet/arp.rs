@@ -4,7 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use rumpnet_proto::{Counter, DropReason, Errno};
+use rumpnet_proto::{Counter, DropReason, Errno, LinkName, RouteEvent};
 use rumpnet_wire::{
     arp::{Operation, Packet},
     ethernet::{self, EtherType},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     buffer::{Frame, Headers, Received},
     context::Context,
-    link::{Link, LinkDestination},
+    link::{Link, LinkDestination, interface::Interface},
 };
 
 /// What an ARP packet calls for.
@@ -229,6 +229,9 @@ impl Inet {
             match action {
                 TimeoutAction::Ask { at } => self.request_arp(cx, link, key, at),
                 TimeoutAction::GiveUp { packets } => {
+                    let link_name = |found: &Interface| LinkName { name: found.name, index: key.0 };
+                    let asked_on = link.interfaces.by_index(key.0).map(link_name);
+                    cx.tell(|| RouteEvent::Miss { destination: key.1, link: asked_on });
                     packets
                         .iter()
                         .for_each(|frame| cx.drop_sent(key.0, DropReason::NeighborUnreachable, frame));

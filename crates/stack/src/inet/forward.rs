@@ -53,6 +53,9 @@ impl Inet {
         match self.determine_passage(cx, link, incoming, header, (wire_len(packet), ports(header, packet))) {
             Passage::Drop(reason) => cx.drop_received(incoming.interface, reason, packet),
             Passage::Refuse(reason, error) => {
+                if reason == DropReason::Ipv4Unroutable {
+                    cx.tell_of_miss(header.destination.into(), Errno::HostUnreach);
+                }
                 cx.drop_received(incoming.interface, reason, packet);
                 self.send_icmp_error(cx, link, error, packet);
             }

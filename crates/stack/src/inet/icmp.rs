@@ -143,7 +143,7 @@ impl Inet {
                 });
             }
             Message::Redirect { gateway, .. } => {
-                if self.obey_redirect(cx, interface, header, gateway, packet) {
+                if self.obey_redirect(cx, link, interface, header, gateway, packet) {
                     return None;
                 }
                 DropReason::IcmpRedirectRefused

@@ -27,9 +27,10 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Bound;
 
-use rumpnet_proto::NeighborState;
+use rumpnet_proto::{Change, NeighborState};
 use rumpnet_wire::ethernet::Address;
 
+use crate::journal::Journal;
 use crate::random::Seed;
 use crate::slab::{Key, Slab};
 use crate::time::{Duration, Instant};
@@ -191,7 +192,11 @@ pub struct NeighborCache<P> {
     waiting: Waiting,
     timers: Wheel<Key>,
     limits: NeighborLimits,
+    pub(crate) journal: Journal<NeighborNote>,
 }
+
+/// What has become of a neighbour whose link address is known.
+pub(crate) type NeighborNote = (Change, NeighborKey, Listing);
 
 #[derive(Debug)]
 struct Entry<P> {
@@ -235,6 +240,7 @@ impl<P: Weight> NeighborCache<P> {
             waiting: Waiting::new(),
             timers: Wheel::new(Instant::ZERO),
             limits,
+            journal: Journal::new(),
         }
     }
 
@@ -316,7 +322,7 @@ impl<P: Weight> NeighborCache<P> {
         };
         let released = self.release(id);
         let entry = self.entry_mut(id);
-        entry.address = Some(address);
+        let known = entry.address.replace(address).is_some();
         entry.published = published;
         // An entry that somebody typed in counts as used.
         entry.used = Some(now);
@@ -327,6 +333,7 @@ impl<P: Weight> NeighborCache<P> {
             self.disarm(id);
         }
         self.rank(now, id);
+        self.note(if known { Change::Changed } else { Change::Added }, id);
         Ok(Inserted { released, dropped, evicted })
     }
 
@@ -410,6 +417,7 @@ impl<P: Weight> NeighborCache<P> {
         self.entry_mut(id).address = Some(address);
         self.make_stale(now, id);
         self.rank(now, id);
+        self.note(Change::Added, id);
         room.evicted
     }
 
@@ -420,13 +428,16 @@ impl<P: Weight> NeighborCache<P> {
             let refused = moved.is_some();
             return Learned { released: Vec::new(), moved: None, refused, evicted: false };
         }
-        entry.address = Some(address);
+        let known = entry.address.replace(address).is_some();
         let was_asked_for = matches!(entry.state, State::Incomplete | State::Failed);
         // Who says the same again confirms it; another address is believed on an answer and verified otherwise.
         if how == Evidence::Reply || (moved.is_none() && !was_asked_for) {
             self.make_reachable(now, id);
         } else {
             self.make_stale(now, id);
+        }
+        if !known || moved.is_some() {
+            self.note(if known { Change::Changed } else { Change::Added }, id);
         }
         let released = self.release(id);
         if !released.is_empty() {
@@ -540,12 +551,21 @@ impl<P: Weight> NeighborCache<P> {
     }
 
     fn discard(&mut self, id: Key) -> Vec<P> {
+        if self.entry(id).address.is_some() {
+            self.note(Change::Deleted, id);
+        }
         let packets = self.release(id);
         self.disarm(id);
         let entry = self.entries.remove(id).expect(INDEXED);
         self.ledger.replace(entry.place, None, id);
         self.index.remove(entry.key);
         packets
+    }
+
+    fn note(&mut self, change: Change, id: Key) {
+        let Self { entries, journal, .. } = self;
+        let entry = entries.value(id).expect(INDEXED);
+        journal.note(|| (change, entry.key, entry.listing()));
     }
 
     fn enqueue(&mut self, id: Key, packet: P) -> Vec<P> {

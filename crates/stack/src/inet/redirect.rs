@@ -6,7 +6,7 @@
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, Ipv4Addr};
 
-use rumpnet_proto::{Counter, RouteOrigin};
+use rumpnet_proto::{Counter, RouteEvent, RouteOrigin};
 use rumpnet_wire::ipv4::Header;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     buffer::Received,
     context::Context,
+    link::Link,
     time::{Duration, Instant},
 };
 
@@ -42,6 +43,7 @@ impl Inet {
     pub(super) fn obey_redirect(
         &mut self,
         cx: &mut Context,
+        link: &Link,
         interface: u32,
         header: &Header,
         gateway: Ipv4Addr,
@@ -60,6 +62,13 @@ impl Inet {
         route.expires = Some(expires);
         self.routes.insert(destination, 32, route);
         self.redirects.learned.insert((expires, destination));
+        if let Some(found) = link.interfaces.by_index(interface)
+            && let Some(route) = self.routes.exact(destination, 32)
+        {
+            let report = || route.report((destination, 32), route.hop, found.name, cx.now);
+            let (route, author) = (report(), header.source.into());
+            cx.tell(|| RouteEvent::Redirect { route, index: interface, author });
+        }
         cx.count(Counter::RedirectsObeyed);
         true
     }

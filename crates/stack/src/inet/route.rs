@@ -5,7 +5,9 @@ mod table;
 use alloc::boxed::Box;
 use core::net::{IpAddr, Ipv4Addr};
 
-use rumpnet_proto::{DropReason, Errno, InterfaceFlags, LinkKind, RouteKind, RouteOrigin};
+use rumpnet_proto::{
+    DropReason, Errno, InterfaceFlags, InterfaceName, LinkKind, RouteKind, RouteOrigin, RouteReport,
+};
 
 use super::Inet;
 use crate::{context::Context, link::Link, time::Instant};
@@ -46,6 +48,26 @@ impl Route {
     /// A route without anything particular.
     pub(crate) const fn by(hop: Hop, origin: RouteOrigin) -> Self {
         Self { hop, hops: None, kind: RouteKind::Forward, origin, mtu: None, hop_count: 0, expires: None }
+    }
+
+    /// What is told of it to users, by one of its next hops.
+    pub(crate) fn report(
+        &self,
+        destination: (IpAddr, u8),
+        hop: Hop,
+        interface: InterfaceName,
+        now: Instant,
+    ) -> RouteReport {
+        RouteReport {
+            destination,
+            gateway: hop.gateway,
+            interface,
+            kind: self.kind,
+            origin: self.origin,
+            mtu: self.mtu,
+            hop_count: self.hop_count,
+            expires: self.expires.map(|at| (at - now).as_secs() as u32),
+        }
     }
 
     /// All next hops.

@@ -104,7 +104,8 @@ impl EchoSessions {
         if options.source.is_some_and(|source| !inet.addresses.is_ours(source) && !source.is_loopback()) {
             return Err(Errno::AddrNotAvail);
         }
-        let path = determine_path(cx, link, inet, &options)?;
+        let path = determine_path(cx, link, inet, &options);
+        let path = path.inspect_err(|errno| cx.tell_of_miss(options.destination, *errno))?;
         options.source = options.source.or(Some(path.source));
         let room = IDENTIFIERS.end - IDENTIFIERS.start;
         let first = IDENTIFIERS.start + cx.random.below(room.into()) as u16;
@@ -143,6 +144,7 @@ impl EchoSessions {
         let session = self.sessions.value_mut(key).ok_or(Errno::BadF)?;
         let path = determine_path(cx, link, inet, &session.options).inspect_err(|errno| {
             cx.count_drop(NO_INTERFACE, reason_of(*errno));
+            cx.tell_of_miss(session.options.destination, *errno);
         })?;
         if session.sent.len() >= session.window {
             session.sent.pop_front();

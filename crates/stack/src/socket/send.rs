@@ -157,7 +157,7 @@ impl Sockets {
         let via = determine_via(socket, send)?;
         let ways = (destination.ip(), bound);
         let path = determine_path(cx, link, inet, id, ways, via, socket.may_broadcast)
-            .inspect_err(|errno| count_refusal(cx, *errno))?;
+            .inspect_err(|errno| count_refusal(cx, destination.ip(), *errno))?;
         *known = Some((destination, send.info, path));
         Ok(path)
     }
@@ -251,9 +251,10 @@ pub(super) const fn cost_of(send: &UdpSend) -> usize {
 }
 
 /// A datagram that finds no way is counted like one that is dropped on it; what its sender may not do is not.
-fn count_refusal(cx: &mut Context, errno: Errno) {
+fn count_refusal(cx: &mut Context, destination: IpAddr, errno: Errno) {
     if !matches!(errno, Errno::Acces | Errno::AfNoSupport | Errno::NoDev) {
         cx.count_drop(NO_INTERFACE, reason_of(errno));
+        cx.tell_of_miss(destination, errno);
     }
 }
 

@@ -61,7 +61,7 @@ impl Found {
 }
 
 /// The names of its flags, in the order of their bits (route(4)).
-fn flags(route: &RouteReport) -> Vec<&'static str> {
+pub(super) fn flags(route: &RouteReport) -> Vec<&'static str> {
     let has = [
         (true, "UP"),
         (route.gateway.is_some(), "GATEWAY"),

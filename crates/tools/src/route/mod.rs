@@ -3,6 +3,7 @@
 mod destination;
 mod flush;
 mod get;
+mod monitor;
 mod table;
 
 use core::net::IpAddr;
@@ -25,7 +26,8 @@ const USAGE: &str = "route [-n] show [-inet | -inet6]
        route [-nq] add | change [-net | -host] DESTINATION[/LENGTH] GATEWAY [MODIFIER...]
        route [-nq] add | change [-net | -host] DESTINATION[/LENGTH] -interface INTERFACE [MODIFIER...]
        route [-nq] delete [-net | -host] DESTINATION[/LENGTH] [GATEWAY]
-       route [-nq] flush [-inet | -inet6]";
+       route [-nq] flush [-inet | -inet6]
+       route [-n] monitor [-c COUNT]";
 
 pub(crate) fn command() -> Command {
     let words = Arg::new("word")
@@ -34,7 +36,7 @@ pub(crate) fn command() -> Command {
         .num_args(1..)
         .required(true)
         .trailing_var_arg(true)
-        .help("show, get, add, change, delete or flush, and what it takes");
+        .help("show, get, add, change, delete, flush or monitor, and what it takes");
     tool("route", "Show and change routes")
         .override_usage(USAGE)
         .arg(letter("n", "Accepted for compatibility: addresses are always shown as numbers"))
@@ -65,6 +67,9 @@ pub(crate) async fn run(task: &Task<'_, impl Console>, words: &[&str]) -> Result
         ["add", ref arguments @ ..] => set(task, "add", parse_change(arguments)?, quiet).await,
         ["change", ref arguments @ ..] => set(task, "change", parse_change(arguments)?, quiet).await,
         ["delete", ref arguments @ ..] => delete(task, &parse_change(arguments)?, quiet).await,
+        ["monitor"] => monitor::monitor(task, None).await,
+        ["monitor", "-c", count] => monitor::monitor(task, Some(parse_count(count)?)).await,
+        ["monitor", ..] => Err(wrong("monitor takes -c COUNT alone".into())),
         ["flush", ref qualifiers @ ..] => flush::flush(task, parse_family(qualifiers)?, quiet).await,
         [other, ..] => Err(wrong(format!("botched keyword: {other}"))),
         [] => Err(wrong("a command is missing".into())),
@@ -126,6 +131,12 @@ fn parse_change(words: &[&str]) -> Result<Change, Failure> {
 
 fn parse_number(word: &str) -> Result<u32, Failure> {
     word.parse().map_err(|_| Failure::Refused(format!("{word}: bad value")))
+}
+
+/// A number of events, not 0.
+fn parse_count(word: &str) -> Result<u64, Failure> {
+    let count = word.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| Failure::Refused(format!("{word}: bad value")))
 }
 
 fn parse_gateway(word: &str) -> Result<IpAddr, Failure> {

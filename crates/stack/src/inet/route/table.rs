@@ -12,11 +12,12 @@ use core::{
 };
 
 use hashbrown::HashTable;
-use rumpnet_proto::Errno;
+use rumpnet_proto::{Change, Errno};
 
 use super::{Hop, Route};
 use crate::{
     inet::prefix::{Match, PrefixTable},
+    journal::Journal,
     random::{PeerTableHasher, Random, TableHasher},
     slab::Slab,
 };
@@ -35,7 +36,11 @@ pub(crate) struct Routes {
     equality: TableHasher,
     /// Spreads flows over several next hops, in a way that nobody outside foresees.
     hasher: PeerTableHasher,
+    pub(crate) journal: Journal<RouteChange>,
 }
+
+/// What has become of the route to a destination.
+pub(crate) type RouteChange = (Change, (IpAddr, u8), Route);
 
 /// A route, and how many destinations have it.
 #[derive(Clone, Debug)]
@@ -59,6 +64,7 @@ impl Routes {
             swept: None,
             hasher: PeerTableHasher::new(random.next_seed()),
             equality: random.table_hasher(),
+            journal: Journal::new(),
         }
     }
 
@@ -70,14 +76,22 @@ impl Routes {
     /// Adds a route in place of one with the same destination, whose address has no bits beyond its length.
     pub(crate) fn insert(&mut self, network: IpAddr, length: u8, route: Route) {
         let place = self.share(route);
-        if let Some(before) = self.table.insert(network, length, place) {
+        let before = self.table.insert(network, length, place);
+        let change = if before.is_some() { Change::Changed } else { Change::Added };
+        let Self { shared, journal, .. } = self;
+        if let Some(shared) = shared.at_place(place) {
+            journal.note(|| (change, (network, length), shared.route.clone()));
+        }
+        if let Some(before) = before {
             self.part_with(before);
         }
     }
 
     pub(crate) fn remove(&mut self, network: IpAddr, length: u8) -> Option<Route> {
         let place = self.table.remove(network, length)?;
-        self.part_with(place)
+        let route = self.part_with(place)?;
+        self.journal.note(|| (Change::Deleted, (network, length), route.clone()));
+        Some(route)
     }
 
     /// One more next hop for a route. ESRCH if there is none, and what [`Route::add`] says.

@@ -231,7 +231,8 @@ impl Tcp {
             return Err(Errno::AddrNotAvail);
         }
         let source = bound.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
-        let path = inet.determine_path(cx, link, remote.ip(), source)?;
+        let path = inet.determine_path(cx, link, remote.ip(), source);
+        let path = path.inspect_err(|errno| cx.tell_of_miss(remote.ip(), *errno))?;
         if !matches!(path.scope, Scope::Own | Scope::Unicast) {
             return Err(Errno::NetUnreach);
         }
