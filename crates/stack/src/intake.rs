@@ -43,8 +43,8 @@ impl Stack {
 
     /// Takes the frames of a batch one after the other.
     ///
-    /// A router whose routes no cache holds waits for memory at each of them; here it waits for several at once, and the second
-    /// look-up, when it is the frame's turn, finds in the cache what the first one brought there.
+    /// A router whose routes no cache holds waits for memory at each of them; here it waits for several at once, and when it is the frame's
+    /// turn, what was found for it is still known, unless a route has changed since.
     #[inline]
     fn take_each(
         &mut self,

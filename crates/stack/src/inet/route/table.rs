@@ -5,7 +5,7 @@
 //!
 //! Not here: the way of a packet ([`super`]), and what is made of a user's words (`control`).
 
-use alloc::collections::BTreeSet;
+use alloc::{boxed::Box, collections::BTreeSet, vec};
 use core::{
     hash::{BuildHasher as _, Hash},
     net::{IpAddr, Ipv4Addr},
@@ -37,6 +37,46 @@ pub(crate) struct Routes {
     /// Spreads flows over several next hops, in a way that nobody outside foresees.
     hasher: PeerTableHasher,
     pub(crate) journal: Journal<RouteChange>,
+    /// What [`Routes::look_ahead`] has found of late, until any route changes.
+    ahead: Ahead,
+}
+
+/// Destinations with the places of their routes, each where its bits say, so that a later one may take the place of an earlier one.
+#[derive(Default)]
+struct Ahead(Box<[(u32, u32)]>);
+
+impl Ahead {
+    /// A power of two, several times what is looked up at once.
+    const PLACES: usize = 64;
+
+    #[inline]
+    fn slot(&self, destination: u32) -> Option<usize> {
+        let mixed = destination.wrapping_mul(0x9e37_79b1) >> (u32::BITS - Self::PLACES.ilog2());
+        Some(mixed as usize).filter(|slot| *slot < self.0.len())
+    }
+
+    #[inline]
+    fn find(&self, destination: u32) -> Option<u32> {
+        let (known, place) = *self.0.get(self.slot(destination)?)?;
+        // 0.0.0.0 is nobody's destination, and stands where nothing is known.
+        (known == destination && known != 0).then_some(place)
+    }
+
+    fn keep(&mut self, destination: u32, place: u32) {
+        if self.0.is_empty() {
+            self.0 = vec![(0, 0); Self::PLACES].into();
+        }
+        if let Some(slot) = self.slot(destination) {
+            self.0[slot] = (destination, place);
+        }
+    }
+
+    /// Some route has changed.
+    fn forget(&mut self) {
+        if !self.0.is_empty() {
+            self.0 = Box::default();
+        }
+    }
 }
 
 /// What has become of the route to a destination.
@@ -65,6 +105,7 @@ impl Routes {
             hasher: PeerTableHasher::new(random.next_seed()),
             equality: random.table_hasher(),
             journal: Journal::new(),
+            ahead: Ahead::default(),
         }
     }
 
@@ -75,6 +116,7 @@ impl Routes {
 
     /// Adds a route in place of one with the same destination, whose address has no bits beyond its length.
     pub(crate) fn insert(&mut self, network: IpAddr, length: u8, route: Route) {
+        self.ahead.forget();
         let place = self.share(route);
         let before = self.table.insert(network, length, place);
         let change = if before.is_some() { Change::Changed } else { Change::Added };
@@ -88,6 +130,7 @@ impl Routes {
     }
 
     pub(crate) fn remove(&mut self, network: IpAddr, length: u8) -> Option<Route> {
+        self.ahead.forget();
         let place = self.table.remove(network, length)?;
         let route = self.part_with(place)?;
         self.journal.note(|| (Change::Deleted, (network, length), route.clone()));
@@ -143,6 +186,11 @@ impl Routes {
     /// The route to an address, by longest match.
     #[inline]
     pub(crate) fn lookup(&self, address: IpAddr) -> Option<&Route> {
+        if let IpAddr::V4(destination) = address
+            && let Some(place) = self.ahead.find(destination.to_bits())
+        {
+            return self.at(place);
+        }
         self.at(*self.table.lookup(address)?)
     }
 
@@ -162,11 +210,14 @@ impl Routes {
         self.table.len() >= UNCACHED
     }
 
-    /// Brings into the cache what looking up these destinations needs; nothing else comes of it.
-    pub(crate) fn look_ahead<const N: usize>(&self, destinations: &[Ipv4Addr; N]) {
-        let found = self.table.lookup_all(destinations);
-        // Without the hint the compiler would see that nobody wants the sum, and read nothing.
-        core::hint::black_box(found.iter().flatten().fold(0, |sum, place| sum ^ **place));
+    /// Looks up several destinations together, for whoever looks them up one by one afterwards.
+    pub(crate) fn look_ahead<const N: usize>(&mut self, destinations: &[Ipv4Addr; N]) {
+        let Self { table, ahead, .. } = self;
+        for (destination, found) in destinations.iter().zip(table.lookup_all(destinations)) {
+            if let Some(place) = found {
+                ahead.keep(destination.to_bits(), *place);
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

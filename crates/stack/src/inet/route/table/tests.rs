@@ -87,6 +87,31 @@ fn interfaces_that_go_together_cost_one_walk() {
 }
 
 #[test]
+fn what_was_looked_up_ahead_is_forgotten_when_any_route_changes() {
+    let mut routes = routes();
+    let ask = Ipv4Addr::from_bits(0x1400_0105);
+    let gateway = |routes: &Routes| routes.lookup(ask.into()).map(|route| route.hop);
+    routes.insert(net(0), 16, by(2, 1));
+    routes.look_ahead(&[ask, Ipv4Addr::UNSPECIFIED]);
+    assert_eq!(gateway(&routes), Some(by(2, 1).hop));
+    routes.insert(net(1), 24, by(2, 7));
+    assert_eq!(gateway(&routes), Some(by(2, 7).hop), "a longer prefix");
+    routes.look_ahead(&[ask]);
+    routes.insert(net(1), 24, by(3, 9));
+    assert_eq!(gateway(&routes), Some(by(3, 9).hop), "a change");
+    routes.look_ahead(&[ask]);
+    assert_eq!(routes.add_hop(net(1), 24, by(2, 4).hop), Ok(()));
+    assert_eq!(routes.lookup(ask.into()).map(|route| route.hops().len()), Some(2));
+    routes.look_ahead(&[ask]);
+    assert!(routes.remove_hops(net(1), 24, |_| true));
+    assert_eq!(gateway(&routes), Some(by(2, 1).hop));
+    routes.look_ahead(&[ask]);
+    routes.remove(net(0), 16);
+    assert_eq!(gateway(&routes), None);
+    assert!(routes.lookup(Ipv4Addr::UNSPECIFIED.into()).is_none());
+}
+
+#[test]
 fn ten_routes_with_all_that_they_lead_to_weigh_less_than_two_kilobytes() {
     let mut routes = routes();
     routes.insert(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0, by(2, 1));
