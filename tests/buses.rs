@@ -130,7 +130,9 @@ fn what_a_bus_has_kept_is_read_when_all_its_servers_were_killed() {
     assert!(said.contains("\npacket 0, offset 0x1000, length 0x"), "{said}");
     let classic = tshark(&directory.path().join("kept.pcap"), "icmp", "frame.time_epoch");
     let micros = |times: &[String]| {
-        times.iter().map(|time| (time.parse::<f64>().expect("seconds") * 1e6) as u64).collect::<Vec<_>>()
+        let micros =
+            |time: &String| time.split_once('.').map(|(seconds, part)| format!("{seconds}.{part:.6}"));
+        times.iter().map(|time| micros(time).expect("seconds and their parts")).collect::<Vec<_>>()
     };
     assert_eq!(micros(&classic), micros(&times));
     assert_eq!(named(&directory, "shmif_dumpbus -h lan").ok().lines().count(), 1);

@@ -96,6 +96,14 @@ impl Spare {
         Self(File::open("/dev/null").ok())
     }
 
+    /// Has one again as soon as there is room: a thread that begins opens a file for a moment (the C library counts the processors), and may
+    /// have had the one that was given up for a newcomer.
+    fn refill(&mut self) {
+        if self.0.is_none() {
+            *self = Self::new();
+        }
+    }
+
     /// Turns one newcomer away with the reason, lest the listener stay readable and nothing else be done.
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
@@ -108,6 +116,7 @@ impl Spare {
 
 /// Takes a connection, and gives it a thread if it may have one.
 fn accept(shared: &Arc<Shared>, listener: &Listener, spare: &mut Spare, user: u32) {
+    spare.refill();
     match listener.accept().map_err(io::Error::from) {
         Ok(socket) => {
             if let Err((socket, errno)) = admit(shared, socket, user) {
@@ -147,4 +156,31 @@ fn admit(shared: &Arc<Shared>, socket: Connection, user: u32) -> Result<(), (Con
         shared.forget(number);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use rumpnet_host::readiness::Poller;
+
+    use super::*;
+    use crate::Kernel;
+
+    #[test]
+    fn the_spare_descriptor_comes_back_before_the_next_newcomer_is_taken() {
+        let path = std::env::temp_dir().join(format!("rump-spare-{}", std::process::id()));
+        let listener = Listener::bind(&path).expect("nobody is there");
+        let shared = Arc::new(Shared {
+            kernel: Kernel::boot().expect("memory"),
+            lab: None,
+            limits: Limits::default(),
+            clients: Mutex::default(),
+            ended: Condvar::new(),
+            poller: Poller::new().expect("descriptors"),
+        });
+        let mut spare = Spare(None);
+        accept(&shared, &listener, &mut spare, 0);
+        assert!(spare.0.is_some());
+    }
 }
