@@ -1,7 +1,7 @@
 //! `rump lab`: networks of many hosts from one file. docs/guide/lab.md has the file.
 //!
 //! `up` runs a lab in this process and serves it; `exec`, `hosts`, `list` and `down` find labs that are up ([`place`]); `test` runs a lab's checks
-//! and is done ([`test`]); `graph` draws it.
+//! and is done ([mod@test]); `graph` draws it.
 
 mod console;
 mod place;

@@ -1,8 +1,8 @@
 //! Topology files: a network of hosts on buses, written in TOML, becomes a [`Topology`] or a list of [`Mistakes`] with their lines.
 //!
-//! docs/guide/lab.md has the format. A file is read in steps, each of which complains of all that it meets: TOML ([`section`]), the
-//! buses ([`bus`]), the hosts with their interfaces ([`host`]), addresses that are not said ([`address`]), routes ([`route`]), checks
-//! ([`check`]). Nothing is read from a disk here; who has the text says what the file is called.
+//! docs/guide/lab.md has the format. A file is read in steps, each of which complains of all that it meets: TOML (`section`), the
+//! buses (`bus`), the hosts with their interfaces (`host`), addresses that are not said (`address`), routes (`route`), checks
+//! (`check`). Nothing is read from a disk here; who has the text says what the file is called.
 
 mod address;
 mod bus;
